@@ -1,0 +1,113 @@
+package cartridge
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Defaults of a plan's fields.
+const (
+	DefaultPort     = "http"
+	DefaultFileMode = 0o600
+	DefaultStart    = 60 * time.Second
+	DefaultTimeout  = 5 * time.Second
+	DefaultEvery    = 10 * time.Second
+	DefaultSignal   = "TERM"
+	DefaultGrace    = 10 * time.Second
+)
+
+// WithDefaults returns a deep copy of the plan in which no field is left to
+// its default.
+func (p Plan) WithDefaults() Plan {
+	p = p.clone()
+	for i := range p.Ports {
+		fallback(&p.Ports[i].Protocol, "http")
+	}
+	for i := range p.Files {
+		fallback(&p.Files[i].Mode, DefaultFileMode)
+	}
+	for i := range p.Processes {
+		fallback(&p.Processes[i].Dir, "{{.Release}}")
+	}
+	h := &p.Health
+	fallback(&h.Kind, HealthHTTP)
+	fallback(&h.Port, DefaultPort)
+	fallback(&h.Start, DefaultStart)
+	fallback(&h.Timeout, DefaultTimeout)
+	fallback(&h.Every, DefaultEvery)
+	if h.Kind == HealthHTTP {
+		fallback(&h.Path, "/")
+	}
+	fallback(&p.Stop.Signal, DefaultSignal)
+	fallback(&p.Stop.Grace, DefaultGrace)
+	return p
+}
+
+// Encode checks the plan and returns it as JSON: the same bytes for the same
+// plan, so that their digest names it.
+func (p Plan) Encode() ([]byte, error) {
+	if err := p.Check(); err != nil {
+		return nil, err
+	}
+	if p.Ports == nil {
+		p.Ports = []Port{} // a plan without ports has one form only
+	}
+	return json.Marshal(p)
+}
+
+// DecodePlan reads what Encode wrote, and checks it. A plan of another version
+// or with a field unknown here is refused: it would be executed wrongly.
+func DecodePlan(b []byte) (Plan, error) {
+	var v struct {
+		V int `json:"v"`
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return Plan{}, fmt.Errorf("plan is not JSON: %w", err)
+	}
+	if v.V != PlanVersion {
+		return Plan{}, fmt.Errorf("plan has version %d, this program reads %d: run the same version on both sides", v.V, PlanVersion)
+	}
+	var p Plan
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&p); err != nil {
+		return Plan{}, fmt.Errorf("plan: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return Plan{}, errors.New("plan: there is more after its end")
+	}
+	return p, p.Check()
+}
+
+// clone copies what p points to.
+func (p Plan) clone() Plan {
+	p.Build = slices.Clone(p.Build)
+	for i, c := range p.Build {
+		p.Build[i].Args, p.Build[i].Env = slices.Clone(c.Args), maps.Clone(c.Env)
+	}
+	p.Programs = slices.Clone(p.Programs)
+	for i, g := range p.Programs {
+		p.Programs[i].Names = slices.Clone(g.Names)
+	}
+	p.Ports, p.Files = slices.Clone(p.Ports), slices.Clone(p.Files)
+	p.Dirs, p.DataDirs = slices.Clone(p.Dirs), slices.Clone(p.DataDirs)
+	p.Processes = slices.Clone(p.Processes)
+	for i, r := range p.Processes {
+		p.Processes[i].Args, p.Processes[i].Env = slices.Clone(r.Args), maps.Clone(r.Env)
+	}
+	return p
+}
+
+// fallback sets *v to what it is by default, if it is zero.
+func fallback[T comparable](v *T, to T) {
+	var zero T
+	if *v == zero {
+		*v = to
+	}
+}
