@@ -1,0 +1,231 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gostratos/stratos/cartridge"
+)
+
+// crashGrace is how long the other processes of a runtime may take to stop
+// after one of them ended by itself: the runtime has to be back soon.
+const crashGrace = 2 * time.Second
+
+// running is one start of a runtime: its processes, until all of them are gone.
+type running struct {
+	box   *box
+	plan  cartridge.Plan // expanded
+	vars  layout
+	procs []*process
+	ended chan *process // the processes that ended by themselves
+}
+
+// box is what all runtimes of one agent share.
+type box struct {
+	starter  *starter
+	programs programs
+	env      map[string]string // added to every process
+	groups   *groups           // of the processes that run now
+}
+
+// startRuntime writes the plan's files and starts its processes, each line that
+// they print goes to add. After an error nothing runs.
+func (b *box) startRuntime(plan cartridge.Plan, v layout, add func(source, line string)) (*running, error) {
+	found, err := b.programs.resolve(plan.Programs)
+	if err != nil {
+		return nil, err
+	}
+	expanded, err := plan.Expand(v)
+	if err != nil {
+		return nil, refuse("the plan does not fit: %v", err)
+	}
+	if err := layOut(expanded, v); err != nil {
+		return nil, err
+	}
+	r := &running{box: b, plan: expanded, vars: v, ended: make(chan *process, len(expanded.Processes))}
+	for _, p := range expanded.Processes {
+		c, err := b.command(p, v, found)
+		if err == nil {
+			err = r.start(c, add)
+		}
+		if err != nil {
+			return nil, errors.Join(err, r.stop(0))
+		}
+	}
+	return r, nil
+}
+
+// command makes what to start out of a process of the plan.
+func (b *box) command(p cartridge.Process, v layout, found map[string]string) (command, error) {
+	c := command{name: p.Name, args: p.Args, dir: p.Dir, path: p.Args[0]}
+	if file, ok := found[c.path]; ok {
+		c.path = file
+	} else if !strings.ContainsRune(c.path, '/') {
+		file, ok := b.programs.find(c.path)
+		if !ok {
+			return c, refuse("not installed on the instance: %s, which process %q needs", c.path, p.Name)
+		}
+		c.path = file
+	} else if !filepath.IsAbs(c.path) {
+		c.path = filepath.Join(p.Dir, c.path)
+	}
+	env := map[string]string{
+		"PATH":   b.programs.String(),
+		"HOME":   v.Dir,
+		"TMPDIR": filepath.Join(v.Dir, "tmp"),
+		"LANG":   "C.UTF-8",
+	}
+	if port, ok := v.Ports[cartridge.DefaultPort]; ok {
+		env["PORT"] = fmt.Sprint(port)
+	}
+	maps.Copy(env, p.Env)
+	maps.Copy(env, b.env)
+	env[markEnv] = v.Dir
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		c.env = append(c.env, name+"="+env[name])
+	}
+	return c, nil
+}
+
+func (r *running) start(c command, add func(source, line string)) error {
+	p, err := startProcess(r.box.starter, c, func(line string) { add(c.name, line) })
+	if err != nil {
+		return startError(err, c)
+	}
+	r.procs = append(r.procs, p)
+	r.box.groups.add(p.pid())
+	p.group.Go(func() {
+		<-p.exited
+		r.ended <- p // has room for all
+	})
+	return nil
+}
+
+// startError says whose fault it is that a program does not start.
+func startError(err error, c command) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.ENOEXEC) || errors.Is(err, unix.ENOTDIR) {
+		return refuse("process %q does not start: %v: is %s there, executable, and its interpreter installed?", c.name, err, c.path)
+	}
+	return err
+}
+
+// healthy waits until the runtime is well. A *refusal says why it is not.
+func (r *running) healthy(ctx context.Context, c *checker) error {
+	deadline := time.Now().Add(c.health.Start)
+	var last error
+	for wait := firstCheck; ; wait = min(wait*3/2, slowestCheck) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case p := <-r.ended:
+			return &ended{process: p}
+		case <-time.After(wait):
+		}
+		checking, cancel := context.WithDeadline(ctx, deadline)
+		err := c.check(checking)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if err = betterOf(last, err); !time.Now().Before(deadline) {
+			return c.late(err)
+		}
+		last = err
+	}
+}
+
+// betterOf keeps an answer that was wrong over a connection that failed only
+// because the time was up.
+func betterOf(last, now error) error {
+	var bad *badAnswer
+	if errors.As(last, &bad) && errors.Is(now, context.DeadlineExceeded) {
+		return last
+	}
+	return now
+}
+
+// ended says that a process ended by itself.
+type ended struct{ process *process }
+
+func (e *ended) Error() string { return fmt.Sprintf("process %q ended", e.process.name) }
+
+// stop ends all processes: first with the plan's signal, and after grace by
+// force, together with whatever left its group but carries the runtime's mark.
+// It returns after all of them are gone. A grace of 0 is no time at all.
+func (r *running) stop(grace time.Duration) error {
+	_, err := r.stopAll(grace)
+	return err
+}
+
+// stopAll is stop, and says how each process ended.
+func (r *running) stopAll(grace time.Duration) (map[*process]string, error) {
+	var errs []error
+	if grace > 0 {
+		for _, p := range r.procs {
+			errs = append(errs, p.signal(stopSignal(r.plan.Stop.Signal)))
+		}
+		r.awaitGroups(grace)
+	}
+	for _, p := range r.procs {
+		errs = append(errs, p.signal(unix.SIGKILL))
+	}
+	errs = append(errs, sweep(func(dir string) bool { return dir == r.vars.Dir }))
+	how := map[*process]string{}
+	for _, p := range r.procs {
+		text, err := p.end()
+		how[p] = text
+		errs = append(errs, err)
+		r.box.groups.remove(p.pid())
+	}
+	return how, errors.Join(errs...)
+}
+
+// awaitGroups waits until all groups are empty, at most for grace.
+func (r *running) awaitGroups(grace time.Duration) {
+	over := time.NewTimer(grace)
+	defer over.Stop()
+	for _, p := range r.procs {
+		select {
+		case <-p.exited:
+		case <-over.C:
+			return
+		}
+	}
+	// The leaders are gone. What they started may still finish its work.
+	for r.membersLeft() {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-over.C:
+			return
+		}
+	}
+}
+
+func (r *running) membersLeft() bool {
+	all, err := processes()
+	if err != nil {
+		return false // the groups are killed next
+	}
+	return slices.ContainsFunc(all, func(s procStat) bool {
+		return !s.dead() && slices.ContainsFunc(r.procs, func(p *process) bool { return p.pid() == s.group })
+	})
+}
+
+func stopSignal(name string) unix.Signal {
+	switch name {
+	case "QUIT":
+		return unix.SIGQUIT
+	case "INT":
+		return unix.SIGINT
+	}
+	return unix.SIGTERM
+}

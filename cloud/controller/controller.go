@@ -1,0 +1,236 @@
+// Package controller is the Cloud Controller: it makes instances of recorded
+// intents, so that none is leaked and none is doubled, whatever dies when.
+//
+// The idea that organises it: an instance is asked for only after the intent is
+// durable, and every step after that can be repeated.
+//
+//	S1  one transaction: member Created, with its intent and the rendered request
+//	S2  one transaction: the intent is marked as sent; only now may a call leave
+//	S3  Launch, with the intent's token, name and tags
+//	S4  one transaction: the instance's id is recorded, member Initialized
+//	S5  the agent's join: one compare-and-swap binds the member to its key; it
+//	    is also a second way to learn the instance's id
+//
+// After a crash between S2 and S4 the same request is sent again, byte for
+// byte, and the cloud answers with the same instance (clouds with tokens or
+// unique names), or its list is read until the outcome has settled (others).
+//
+// [Controller.Run] is the leader's: one owner at a time for each cluster looks
+// at a view of the topology, decides (a pure function), and acts. Everything
+// else that changes a member comes from its agent, through [Controller.Join] and
+// [Controller.Report], which work on any replica.
+package controller
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gostratos/stratos/cloud"
+	"github.com/gostratos/stratos/store"
+	"github.com/gostratos/stratos/topology"
+)
+
+// Step is a point in the protocol, for [Controller.Trace].
+type Step string
+
+// The steps, each before and after its effect.
+const (
+	BeforeS1 Step = "before S1"
+	AfterS1  Step = "after S1"
+	BeforeS2 Step = "before S2"
+	AfterS2  Step = "after S2"
+	BeforeS3 Step = "before S3"
+	AfterS3  Step = "after S3"
+	BeforeS4 Step = "before S4"
+	AfterS4  Step = "after S4"
+	BeforeS5 Step = "before S5"
+	AfterS5  Step = "after S5"
+)
+
+// Controller turns wants into instances. Its fields are set before its first
+// use and not changed after; durations that are 0 take their defaults.
+type Controller struct {
+	Store    store.Store
+	Topology topology.Source
+	Accounts []*cloud.Account // in the order in which they are filled
+
+	// UserData renders what an instance is started with. It is called once a
+	// launch; the result is recorded.
+	UserData func(m topology.Member, joinToken string) ([]byte, error)
+	// Idle reports whether a runtime of a member, at an address, has nothing
+	// left to do and gets nothing new. Default: never; drains end by their deadline.
+	Idle func(c topology.ClusterID, m topology.MemberID, address string) bool
+	// Trace, if set, is called at every step, from any goroutine. It must not block.
+	Trace func(Step, topology.MemberID)
+	Log   *slog.Logger // default: none
+
+	Heartbeat time.Duration // between two reports of an agent. Default 15 s; silent for 3: suspended
+	Boot      time.Duration // from the launch to the first service. Default 10 min
+	Grace     time.Duration // from Suspended to its end. Default 60 s
+	Drain     time.Duration // from InMaintenance to its end. Default 60 s
+	Sweep     time.Duration // between two sweeps of an account. Default 90 s
+	// OrphanGrace is how old an instance that belongs to nobody must be before
+	// it is terminated. Default: the account's settle time and 5 min.
+	OrphanGrace time.Duration
+	// Attempts is how many refused launches a member survives. Default 3.
+	Attempts int
+
+	heard heard
+}
+
+const (
+	tombstone   = time.Hour              // how long a Terminated member is kept at least
+	launchDelay = time.Second            // after a cluster's first failed member; it doubles
+	maxDelay    = 5 * time.Minute        // of launches
+	forgiven    = 10 * time.Minute       // a failed member's age when it counts no more
+	drainPoll   = 50 * time.Millisecond  // between two looks at a draining runtime
+	callRetry   = 500 * time.Millisecond // between two calls about the same instance, at first
+)
+
+func (c *Controller) heartbeat() time.Duration { return orDefault(c.Heartbeat, 15*time.Second) }
+func (c *Controller) boot() time.Duration      { return orDefault(c.Boot, 10*time.Minute) }
+func (c *Controller) grace() time.Duration     { return orDefault(c.Grace, time.Minute) }
+func (c *Controller) drain() time.Duration     { return orDefault(c.Drain, time.Minute) }
+func (c *Controller) sweepEvery() time.Duration {
+	return orDefault(c.Sweep, 90*time.Second)
+}
+
+func (c *Controller) attempts() int {
+	if c.Attempts > 0 {
+		return c.Attempts
+	}
+	return 3
+}
+
+func (c *Controller) log() *slog.Logger {
+	if c.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return c.Log
+}
+
+func (c *Controller) trace(s Step, m topology.MemberID) {
+	if c.Trace != nil {
+		c.Trace(s, m)
+	}
+}
+
+func (c *Controller) account(name string) *cloud.Account {
+	for _, a := range c.Accounts {
+		if a.Name == name {
+			return a
+		}
+	}
+	return nil
+}
+
+// tombstoneFor is how long a member's tombstone stays: a late instance of it
+// must still find it.
+func (c *Controller) tombstoneFor(a *cloud.Account) time.Duration {
+	if a == nil {
+		return tombstone
+	}
+	return max(tombstone, 2*a.Settle()+c.orphanGrace(a))
+}
+
+func (c *Controller) orphanGrace(a *cloud.Account) time.Duration {
+	return orDefault(c.OrphanGrace, a.Settle()+5*time.Minute)
+}
+
+func orDefault(d, def time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return def
+}
+
+// heard remembers, in memory, when each member was last heard of, and the
+// number of its last report. Heartbeats never go into the store.
+type heard struct {
+	mu     sync.Mutex
+	last   map[topology.MemberID]contact
+	lost   map[topology.ClusterID]bool // clusters in which an agent hung up since the last look
+	hungUp chan struct{}               // capacity one: there are some in lost
+}
+
+type contact struct {
+	at    time.Time
+	seq   uint64
+	ready bool // what it said
+	lost  bool // its agent hung up: time to ask the cloud
+}
+
+// note records a report, and says whether it is newer than the last.
+func (h *heard) note(m topology.MemberID, seq uint64, ready bool, now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.last == nil {
+		h.last = map[topology.MemberID]contact{}
+	}
+	if seq <= h.last[m].seq {
+		return false
+	}
+	h.last[m] = contact{at: now, seq: seq, ready: ready}
+	return true
+}
+
+// hangUp marks a member whose agent broke its connection.
+func (h *heard) hangUp(c topology.ClusterID, m topology.MemberID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last, ok := h.last[m]
+	if !ok {
+		return
+	}
+	last.lost = true
+	h.last[m] = last
+	if h.lost == nil {
+		h.lost = map[topology.ClusterID]bool{}
+	}
+	h.lost[c] = true
+	select {
+	case h.waiter() <- struct{}{}:
+	default:
+	}
+}
+
+// hangUps waits until agents hung up, and says in which clusters.
+func (h *heard) hangUps(ctx context.Context) ([]topology.ClusterID, bool) {
+	h.mu.Lock()
+	hungUp := h.waiter()
+	h.mu.Unlock()
+	select {
+	case <-hungUp:
+	case <-ctx.Done():
+		return nil, false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	lost := slices.Collect(maps.Keys(h.lost))
+	clear(h.lost)
+	return lost, true
+}
+
+// waiter returns the channel of hang-ups; h.mu is held.
+func (h *heard) waiter() chan struct{} {
+	if h.hungUp == nil {
+		h.hungUp = make(chan struct{}, 1)
+	}
+	return h.hungUp
+}
+
+func (h *heard) of(m topology.MemberID) contact {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.last[m]
+}
+
+func (h *heard) forget(m topology.MemberID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.last, m)
+}

@@ -1,0 +1,550 @@
+package controller_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gostratos/stratos/cloud"
+	"github.com/gostratos/stratos/cloud/controller"
+	"github.com/gostratos/stratos/store"
+	"github.com/gostratos/stratos/store/mem"
+	"github.com/gostratos/stratos/topology"
+)
+
+const clusterID topology.ClusterID = "default.app"
+
+var release = topology.Release{Revision: "r1", Archive: "a1", Plan: "p1"}
+
+// faultyCloud keeps instances in memory and fails as clouds do: it loses
+// answers after the deed, refuses, and its list lags behind.
+type faultyCloud struct {
+	kind cloud.Idempotency
+	lag  time.Duration
+	rnd  *rand.Rand
+
+	mu        sync.Mutex
+	faults    float64 // the share of calls that go wrong
+	full      bool
+	instances map[cloud.InstanceID]*faultyInstance
+	byToken   map[string]cloud.InstanceID
+	launches  int
+}
+
+type faultyInstance struct {
+	cloud.Instance
+	spec  cloud.Spec
+	key   ed25519.PrivateKey
+	ended time.Time
+	seq   uint64
+}
+
+func (f *faultyCloud) Capabilities() cloud.Capabilities {
+	return cloud.Capabilities{Idempotency: f.kind, ListLag: f.lag}
+}
+
+var errLost = errors.New("the answer was lost")
+
+func (f *faultyCloud) Launch(ctx context.Context, s cloud.Spec) (cloud.Instance, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.rnd.Float64() < f.faults/2 {
+		return cloud.Instance{}, errLost // before the deed
+	}
+	if f.full {
+		return cloud.Instance{}, cloud.ErrCapacity
+	}
+	key := s.Name
+	if f.kind == cloud.ByToken {
+		key = s.Token
+	}
+	id, known := f.byToken[key]
+	if !known || f.kind == cloud.ByTags {
+		f.launches++
+		id = cloud.InstanceID(fmt.Sprintf("i-%d", f.launches))
+		_, priv, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			return cloud.Instance{}, err
+		}
+		f.instances[id] = &faultyInstance{key: priv, spec: s, Instance: cloud.Instance{
+			ID: id, Name: s.Name, State: cloud.Running, Tags: s.Tags, Launched: time.Now(), Addresses: []string{"127.0.0.1"},
+		}}
+		f.byToken[key] = id
+	}
+	if f.rnd.Float64() < f.faults/2 {
+		return cloud.Instance{}, errLost // after the deed
+	}
+	return f.instances[id].Instance, nil
+}
+
+func (f *faultyCloud) Terminate(ctx context.Context, id cloud.InstanceID) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if i, ok := f.instances[id]; ok && i.ended.IsZero() {
+		i.ended = time.Now()
+	}
+	if f.rnd.Float64() < f.faults {
+		return errLost
+	}
+	return nil
+}
+
+func (f *faultyCloud) List(ctx context.Context, owner cloud.Owner) (all []cloud.Instance, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.rnd.Float64() < f.faults {
+		return nil, errLost
+	}
+	for _, i := range f.instances {
+		if i.Tags[cloud.TagOwner] != string(owner) || time.Since(i.Launched) < f.lag || !i.ended.IsZero() && time.Since(i.ended) >= f.lag {
+			continue
+		}
+		all = append(all, i.Instance)
+	}
+	return all, nil
+}
+
+// alive returns the instances that run, by member.
+func (f *faultyCloud) alive() map[topology.MemberID][]cloud.InstanceID {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := map[topology.MemberID][]cloud.InstanceID{}
+	for id, i := range f.instances {
+		if i.ended.IsZero() {
+			m := topology.MemberID(i.Tags[cloud.TagMember])
+			all[m] = append(all[m], id)
+		}
+	}
+	return all
+}
+
+// bed is a controller with a store, a mirror, a cloud, and agents.
+type bed struct {
+	t       *testing.T
+	ctx     context.Context
+	store   store.Store
+	mirror  *topology.Mirror
+	cloud   *faultyCloud
+	control *controller.Controller
+}
+
+func newBed(t *testing.T, ctx context.Context, f *faultyCloud) *bed {
+	f.instances, f.byToken = map[cloud.InstanceID]*faultyInstance{}, map[string]cloud.InstanceID{}
+	if f.rnd == nil {
+		f.rnd = rand.New(rand.NewPCG(1, 2))
+	}
+	b := &bed{t: t, ctx: ctx, store: mem.New(), cloud: f}
+	b.mirror = &topology.Mirror{Store: b.store}
+	b.control = b.newController()
+	return b
+}
+
+func (b *bed) newController() *controller.Controller {
+	return &controller.Controller{
+		Store: b.store, Topology: b.mirror,
+		Accounts: []*cloud.Account{{Name: "here", Driver: b.cloud, CallTimeout: 10 * time.Second}},
+		UserData: func(m topology.Member, token string) ([]byte, error) { return []byte(token), nil },
+		Idle:     func(topology.ClusterID, topology.MemberID, string) bool { return true },
+		Boot:     5 * time.Minute,
+	}
+}
+
+// reign runs a controller until the function ends, and then stops it.
+func (b *bed) reign(during func()) {
+	ctx, stop := context.WithCancel(b.ctx)
+	lead, err := store.Campaign(ctx, b.store, "control", "me", 10*time.Second)
+	require.NoError(b.t, err)
+	done := make(chan error, 1)
+	go func() { done <- b.control.Run(ctx, lead) }()
+	during()
+	stop()
+	require.NoError(b.t, <-done)
+	require.NoError(b.t, lead.Resign(b.ctx))
+}
+
+func (b *bed) set(min, max, want int) {
+	b.t.Helper()
+	c := topology.Cluster{ID: clusterID, Min: min, Max: max, Current: &release}
+	b.put(topology.ClusterKey(clusterID), c)
+	b.put(topology.WantKey(clusterID), topology.Want{Cluster: clusterID, Size: want, Reason: "test"})
+}
+
+func (b *bed) put(key string, v any) {
+	b.t.Helper()
+	rec := store.NewRecord(key, v)
+	op, err := rec.Put()
+	require.NoError(b.t, err)
+	_, err = b.store.Commit(b.ctx, store.Txn{Then: []store.Op{op}})
+	require.NoError(b.t, err)
+}
+
+func (b *bed) members() map[topology.State][]topology.Member {
+	b.t.Helper()
+	recs, _, err := store.ReadAll[topology.Member](b.ctx, b.store, topology.MemberPrefix)
+	require.NoError(b.t, err)
+	all := map[topology.State][]topology.Member{}
+	for _, r := range recs {
+		all[r.Value.State] = append(all[r.Value.State], r.Value)
+	}
+	return all
+}
+
+// agents lets the agent of every instance that runs say once what it has to say.
+func (b *bed) agents() {
+	b.cloud.mu.Lock()
+	all := []*faultyInstance{}
+	for _, i := range b.cloud.instances {
+		if i.ended.IsZero() {
+			all = append(all, i)
+		}
+	}
+	b.cloud.mu.Unlock()
+	for _, i := range all {
+		m := topology.MemberID(i.Tags[cloud.TagMember])
+		_, err := b.control.Join(b.ctx, controller.Join{
+			Cluster: clusterID, Member: m, Token: string(i.spec.UserData),
+			PublicKey: i.key.Public().(ed25519.PublicKey), Instance: topology.InstanceID(i.ID),
+		})
+		if err != nil {
+			continue
+		}
+		i.seq++
+		err = b.control.Report(b.ctx, clusterID, m, controller.Report{
+			Seq: i.seq, Ready: true, Serving: &topology.Runtime{Release: release, Ports: map[string]int{"http": 20000}},
+		})
+		if err != nil && !errors.Is(err, controller.ErrGone) {
+			require.NoError(b.t, err)
+		}
+	}
+}
+
+// wait lets agents talk and virtual time pass until ok, or the deadline.
+func (b *bed) wait(d time.Duration, ok func() bool) {
+	b.t.Helper()
+	for end := time.Now().Add(d); !ok(); {
+		require.True(b.t, time.Now().Before(end), "deadline passed; members: %s", b.describe())
+		b.pass(250 * time.Millisecond)
+	}
+}
+
+func (b *bed) pass(d time.Duration) {
+	b.agents()
+	<-time.After(d)
+}
+
+func (b *bed) describe() string {
+	j, err := json.Marshal(b.members())
+	require.NoError(b.t, err)
+	return fmt.Sprintf("%s instances %v", j, b.cloud.alive())
+}
+
+// settled reports whether n members are Active, nobody else has an instance,
+// and each has exactly the one that is recorded.
+func (b *bed) settled(n int) bool {
+	members, alive := b.members(), b.cloud.alive()
+	ending := 0
+	for s, ms := range members {
+		if s != topology.Active && s != topology.Terminated {
+			ending += len(ms)
+		}
+	}
+	if len(members[topology.Active]) != n || ending > 0 || len(alive) != n {
+		return false
+	}
+	for _, m := range members[topology.Active] {
+		if !slices.Equal(alive[m.ID], []cloud.InstanceID{cloud.InstanceID(m.Instance)}) {
+			return false
+		}
+	}
+	return true
+}
+
+// inBubble runs a test in virtual time, with the mirror running.
+func inBubble(t *testing.T, f *faultyCloud, test func(b *bed)) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		b := newBed(t, ctx, f)
+		done := make(chan error, 1)
+		go func() { done <- b.mirror.Run(ctx) }()
+		test(b)
+		cancel()
+		require.NoError(t, <-done)
+		require.NoError(t, b.store.Close())
+	})
+}
+
+func TestUpAndDown(t *testing.T) {
+	f := &faultyCloud{kind: cloud.ByName}
+	inBubble(t, f, func(b *bed) {
+		b.set(1, 10, 1)
+		b.reign(func() {
+			b.wait(time.Minute, func() bool { return b.settled(1) })
+			b.set(1, 10, 4)
+			b.wait(time.Minute, func() bool { return b.settled(4) })
+			require.Equal(b.t, 4, f.launches, "exactly three more")
+			b.set(1, 10, 2)
+			b.wait(time.Minute, func() bool { return b.settled(2) })
+			require.Equal(b.t, 4, f.launches)
+		})
+	})
+}
+
+func TestPendingMembersAreNotLaunchedAgain(t *testing.T) {
+	f := &faultyCloud{kind: cloud.ByName}
+	inBubble(t, f, func(b *bed) {
+		b.set(1, 10, 3)
+		b.reign(func() {
+			<-time.After(4 * time.Minute) // no agent joins: slower than any interval
+			require.Equal(b.t, 3, f.launches)
+			b.wait(time.Minute, func() bool { return b.settled(3) })
+			require.Equal(b.t, 3, f.launches)
+		})
+	})
+}
+
+func TestMembersOutliveTheControllerAndAreAdopted(t *testing.T) {
+	f := &faultyCloud{kind: cloud.ByName}
+	inBubble(t, f, func(b *bed) {
+		b.set(1, 10, 3)
+		b.reign(func() { b.wait(time.Minute, func() bool { return b.settled(3) }) })
+		before := b.members()[topology.Active]
+		b.control = b.newController()
+		b.reign(func() {
+			for range 100 {
+				b.pass(time.Second)
+			}
+		})
+		require.True(b.t, b.settled(3), b.describe())
+		require.Equal(b.t, before, b.members()[topology.Active])
+	})
+}
+
+func TestInstanceThatIsGoneIsReplaced(t *testing.T) {
+	f := &faultyCloud{kind: cloud.ByName}
+	inBubble(t, f, func(b *bed) {
+		b.set(2, 2, 2)
+		b.reign(func() {
+			b.wait(time.Minute, func() bool { return b.settled(2) })
+			victim := b.members()[topology.Active][0]
+			f.mu.Lock()
+			f.instances[cloud.InstanceID(victim.Instance)].ended = time.Now()
+			f.mu.Unlock()
+			b.control.HungUp(clusterID, victim.ID)
+			b.wait(10*time.Second, func() bool { return b.settled(2) })
+			require.Equal(b.t, 3, f.launches)
+		})
+	})
+}
+
+func TestFullCloudIsTriedThriceAndTheClusterBacksOff(t *testing.T) {
+	f := &faultyCloud{kind: cloud.ByName, full: true}
+	inBubble(t, f, func(b *bed) {
+		b.set(1, 1, 1)
+		b.reign(func() {
+			b.wait(time.Minute, func() bool { return len(b.members()[topology.Terminated]) > 1 })
+			require.Empty(b.t, b.cloud.alive())
+			for _, m := range b.members()[topology.Terminated] {
+				require.True(b.t, m.Failed)
+				require.Contains(b.t, m.Reason, cloud.ErrCapacity.Error())
+			}
+			f.mu.Lock()
+			f.full = false
+			f.mu.Unlock()
+			b.wait(time.Minute, func() bool { return b.settled(1) })
+		})
+	})
+}
+
+func TestOrphanIsSwept(t *testing.T) {
+	f := &faultyCloud{kind: cloud.ByName}
+	inBubble(t, f, func(b *bed) {
+		id, err := b.store.ID(b.ctx)
+		require.NoError(b.t, err)
+		for _, gen := range []string{strconv.FormatInt(id.Generation, 10), "99"} {
+			_, err = f.Launch(b.ctx, cloud.Spec{Name: "orphan" + gen, Tags: map[string]string{cloud.TagOwner: id.UUID, cloud.TagGen: gen, cloud.TagMember: "orphan" + gen}})
+			require.NoError(b.t, err)
+		}
+		b.reign(func() {
+			<-time.After(5 * time.Minute) // younger than its grace
+			require.Len(b.t, f.alive(), 2)
+			<-time.After(6 * time.Minute)
+		})
+		require.Len(b.t, f.alive(), 1, "the one of another generation is only reported")
+		require.Contains(b.t, f.alive(), topology.MemberID("orphan99"))
+	})
+}
+
+// TestNothingLeakedNothingDoubled stops the controller at random moments, with
+// a cloud that loses answers, while the want moves: in the end every member has
+// its one instance, and no other runs.
+func TestNothingLeakedNothingDoubled(t *testing.T) {
+	for _, kind := range []cloud.Idempotency{cloud.ByName, cloud.ByToken, cloud.ByTags} {
+		t.Run(string(kind), func(t *testing.T) {
+			for n := range 3 {
+				seed := uint64(time.Now().UnixNano()) + uint64(n)
+				if s := os.Getenv("STRATOS_TEST_SEED"); s != "" {
+					var err error
+					seed, err = strconv.ParseUint(s, 10, 64)
+					require.NoError(t, err)
+				}
+				if !t.Run(fmt.Sprint("STRATOS_TEST_SEED=", seed), func(t *testing.T) { chaos(t, kind, seed) }) {
+					return
+				}
+			}
+		})
+	}
+}
+
+func chaos(t *testing.T, kind cloud.Idempotency, seed uint64) {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	f := &faultyCloud{kind: kind, faults: .3, rnd: rnd}
+	if kind != cloud.ByName {
+		f.lag = 20 * time.Second
+	}
+	inBubble(t, f, func(b *bed) {
+		final := 0
+		for range 12 {
+			f.mu.Lock()
+			final = 1 + rnd.IntN(5)
+			steps := 1 + rnd.IntN(40)
+			f.mu.Unlock()
+			b.set(1, 10, final)
+			b.reign(func() {
+				for range steps {
+					f.mu.Lock()
+					d := time.Duration(rnd.IntN(800)) * time.Millisecond
+					f.mu.Unlock()
+					b.pass(d)
+				}
+			})
+			b.control = b.newController()
+			for m, ids := range f.alive() {
+				if kind != cloud.ByTags { // without tokens a transient stray is possible, never an admitted one
+					require.Len(t, ids, 1, "member %s has two instances", m)
+				}
+			}
+		}
+		f.mu.Lock()
+		f.faults = 0
+		f.mu.Unlock()
+		b.reign(func() { b.wait(40*time.Minute, func() bool { return b.settled(final) }) })
+	})
+}
+
+func TestJoin(t *testing.T) {
+	f := &faultyCloud{kind: cloud.ByName}
+	inBubble(t, f, func(b *bed) {
+		b.set(1, 1, 1)
+		b.reign(func() {
+			for len(f.alive()) == 0 {
+				<-time.After(100 * time.Millisecond)
+			}
+			<-time.After(time.Second)
+			var inst *faultyInstance
+			for _, inst = range f.instances {
+			}
+			ask := controller.Join{
+				Cluster: clusterID, Member: topology.MemberID(inst.Tags[cloud.TagMember]), Token: string(inst.spec.UserData),
+				PublicKey: inst.key.Public().(ed25519.PublicKey),
+			}
+			wrong := ask
+			wrong.Token = "another"
+			_, err := b.control.Join(b.ctx, wrong)
+			require.ErrorIs(b.t, err, controller.ErrRefused)
+			wrong = ask
+			wrong.Instance = "i-999"
+			_, err = b.control.Join(b.ctx, wrong)
+			require.ErrorIs(b.t, err, controller.ErrRefused, "the token on another instance")
+			wrong = ask
+			wrong.Member = "nobody"
+			_, err = b.control.Join(b.ctx, wrong)
+			require.ErrorIs(b.t, err, controller.ErrGone)
+			wrong = ask
+			wrong.PublicKey = ask.PublicKey[:5]
+			_, err = b.control.Join(b.ctx, wrong)
+			require.ErrorIs(b.t, err, controller.ErrRefused)
+
+			first, err := b.control.Join(b.ctx, ask)
+			require.NoError(b.t, err)
+			again, err := b.control.Join(b.ctx, ask)
+			require.NoError(b.t, err, "a lost answer costs nothing")
+			require.Equal(b.t, first.State, again.State)
+			wrong = ask
+			wrong.PublicKey, _, err = ed25519.GenerateKey(nil)
+			require.NoError(b.t, err)
+			_, err = b.control.Join(b.ctx, wrong)
+			require.ErrorIs(b.t, err, controller.ErrRefused, "the token with another key")
+
+			b.set(0, 1, 0)
+			b.wait(time.Minute, func() bool { return b.settled(0) })
+			_, err = b.control.Join(b.ctx, ask)
+			require.ErrorIs(b.t, err, controller.ErrGone, "the token of a terminated member")
+			require.True(b.t, errors.Is(b.control.Report(b.ctx, clusterID, ask.Member, controller.Report{Seq: 1 << 40}), controller.ErrGone))
+		})
+	})
+}
+
+func TestFencedLeaderStops(t *testing.T) {
+	f := &faultyCloud{kind: cloud.ByName}
+	inBubble(t, f, func(b *bed) {
+		lead, err := store.Campaign(b.ctx, b.store, "control", "me", 10*time.Second)
+		require.NoError(b.t, err)
+		_, err = b.store.Commit(b.ctx, store.Txn{Then: []store.Op{{Key: lead.Guard().Key, Delete: true}}})
+		require.NoError(b.t, err)
+		b.set(1, 1, 1)
+		var fenced *store.FencedError
+		require.ErrorAs(b.t, b.control.Run(b.ctx, lead), &fenced)
+		require.Empty(b.t, f.alive())
+		require.Empty(b.t, b.members())
+		require.NoError(b.t, lead.Resign(b.ctx))
+	})
+}
+
+func TestShutdownEndsEverything(t *testing.T) {
+	f := &faultyCloud{kind: cloud.ByName}
+	inBubble(t, f, func(b *bed) {
+		b.set(3, 3, 3)
+		b.reign(func() { b.wait(time.Minute, func() bool { return b.settled(3) }) })
+		lead, err := store.Campaign(b.ctx, b.store, "control", "me", 10*time.Second)
+		require.NoError(b.t, err)
+		require.NoError(b.t, b.control.Shutdown(b.ctx, lead))
+		require.NoError(b.t, lead.Resign(b.ctx))
+		require.Empty(b.t, f.alive())
+		require.Len(b.t, b.members()[topology.Terminating], 3)
+		b.control = b.newController()
+		b.reign(func() { b.wait(2*time.Minute, func() bool { return b.settled(3) }) })
+		require.Equal(b.t, 6, f.launches)
+	})
+}
+
+func TestIntentsHoldTheSecretAndRecordsOnlyItsHash(t *testing.T) {
+	f := &faultyCloud{kind: cloud.ByName}
+	inBubble(t, f, func(b *bed) {
+		b.set(1, 1, 1)
+		b.reign(func() { b.wait(time.Minute, func() bool { return b.settled(1) }) })
+		var token string
+		for _, i := range f.instances {
+			token = string(i.spec.UserData)
+		}
+		page, err := b.store.List(b.ctx, "", store.ReadOptions{})
+		require.NoError(b.t, err)
+		for _, kv := range page.KVs {
+			if !strings.HasPrefix(kv.Key, "intents/") {
+				require.NotContains(b.t, string(kv.Value), token, kv.Key)
+			}
+		}
+	})
+}
