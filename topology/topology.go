@@ -163,6 +163,7 @@ type Member struct {
 	Address   string     `json:"address,omitempty"` // where its ports are reached
 
 	Assigned *Release  `json:"assigned,omitempty"` // what it should serve
+	Ready    bool      `json:"ready,omitempty"`    // its agent says that Serving is healthy
 	Serving  *Runtime  `json:"serving,omitempty"`  // what it serves
 	Retiring []Runtime `json:"retiring,omitempty"` // runtimes that finish what they have
 	Refused  *Refusal  `json:"refused,omitempty"`  // what it could not bring up

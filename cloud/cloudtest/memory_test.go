@@ -33,8 +33,7 @@ type memory struct {
 	dc     *datacentre
 	kind   cloud.Idempotency
 	broken string
-	tags   map[cloud.InstanceID]map[string]string // of the mutation "tags are kept in the driver only"
-	meet   chan struct{}                          // of the mutation "launch looks, then acts"
+	meet   chan struct{} // of the mutation "launch looks, then acts"
 }
 
 var (

@@ -158,14 +158,13 @@ type heard struct {
 }
 
 type contact struct {
-	at    time.Time
-	seq   uint64
-	ready bool // what it said
-	lost  bool // its agent hung up: time to ask the cloud
+	at   time.Time
+	seq  uint64
+	lost bool // its agent hung up: time to ask the cloud
 }
 
 // note records a report, and says whether it is newer than the last.
-func (h *heard) note(m topology.MemberID, seq uint64, ready bool, now time.Time) bool {
+func (h *heard) note(m topology.MemberID, seq uint64, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.last == nil {
@@ -174,7 +173,7 @@ func (h *heard) note(m topology.MemberID, seq uint64, ready bool, now time.Time)
 	if seq <= h.last[m].seq {
 		return false
 	}
-	h.last[m] = contact{at: now, seq: seq, ready: ready}
+	h.last[m] = contact{at: now, seq: seq}
 	return true
 }
 

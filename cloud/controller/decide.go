@@ -189,7 +189,7 @@ func (d *decider) booting(m topology.MemberRecord, expired bool) {
 		d.end(m, why, true)
 	case m.State == topology.Starting && m.Serving == nil && refused(m, current):
 		d.end(m, "it cannot bring up the current release: "+m.Refused.Reason, true)
-	case m.State == topology.Starting && m.Address != "" && servesAssigned(m.Member) && d.heard(m.ID).ready:
+	case m.State == topology.Starting && healthy(m.Member):
 		d.move(m, topology.Active, "healthy", time.Time{})
 	}
 }

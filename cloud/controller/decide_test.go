@@ -76,7 +76,7 @@ func (s scene) at(now time.Time) situation {
 	}
 	return situation{
 		now: now, cluster: v.Cluster("t.a"), started: t0,
-		heard: func(topology.MemberID) contact { return contact{at: now.Add(-s.silent), ready: true, lost: s.lost} },
+		heard: func(topology.MemberID) contact { return contact{at: now.Add(-s.silent), lost: s.lost} },
 		seen:  func(topology.MemberRecord) sighting { return s.seen },
 		idle:  func(topology.MemberID, topology.Runtime) bool { return s.idle },
 		timing: timing{
@@ -143,6 +143,7 @@ func TestDecideSize(t *testing.T) {
 		want  []string
 	}{
 		{"no want yet: the minimum", scene{cluster: cluster(bounds(2, 4))}, []string{"launch r1", "launch r1"}},
+		{"no want yet, and it may sleep: one", scene{cluster: cluster(bounds(0, 4))}, []string{"launch r1"}},
 		{"want", scene{cluster: cluster(), want: want(3), members: active(1)}, []string{"launch r1", "launch r1"}},
 		{"want above the maximum", scene{cluster: cluster(bounds(1, 2)), want: want(9), members: active(1)}, []string{"launch r1"}},
 		{"want below the minimum", scene{cluster: cluster(bounds(2, 4)), want: want(0), members: active(1)}, []string{"launch r1"}},
@@ -223,8 +224,9 @@ func TestDecideLife(t *testing.T) {
 	expired := func(m *topology.Member) { m.Deadline = t0.Add(time.Second) }
 	noAddress := func(m *topology.Member) { m.Address = "" }
 	serves := func(m *topology.Member) {
-		m.Serving = &topology.Runtime{Release: r1, Ports: map[string]int{"http": 1}}
+		m.Serving, m.Ready = &topology.Runtime{Release: r1, Ports: map[string]int{"http": 1}}, true
 	}
+	sick := func(m *topology.Member) { m.Ready = false }
 	retiring := func(m *topology.Member) {
 		m.Retiring = []topology.Runtime{{Release: r2, Ports: map[string]int{"http": 2}, Deadline: t0.Add(time.Minute)}}
 	}
@@ -239,6 +241,7 @@ func TestDecideLife(t *testing.T) {
 		{"Initialized for too long", scene{cluster: one, members: []topology.Member{member(0, topology.Initialized, expired)}}, []string{"m0 Terminating failed"}},
 		{"Starting for too long", scene{cluster: one, members: []topology.Member{member(0, topology.Starting, expired)}}, []string{"m0 Terminating failed"}},
 		{"Starting and healthy, and its address came later", scene{cluster: one, members: []topology.Member{member(0, topology.Starting, serves)}}, []string{"m0 Active"}},
+		{"Starting and not healthy", scene{cluster: one, members: []topology.Member{member(0, topology.Starting, serves, sick)}}, []string{}},
 		{"no address: the cloud is asked", scene{cluster: one, members: []topology.Member{member(0, topology.Initialized, noAddress)}}, []string{"observe here"}},
 		{"its address is known now", scene{cluster: one, seen: sighting{address: "10.0.0.1"}, members: []topology.Member{member(0, topology.Initialized, noAddress)}}, []string{"m0 Initialized"}},
 		{"its agent hung up", scene{cluster: one, lost: true, members: active(1)}, []string{"observe here"}},

@@ -23,7 +23,7 @@ type Report struct {
 // written; the rest is a heartbeat. ErrGone tells the agent to stop.
 func (c *Controller) Report(ctx context.Context, cl topology.ClusterID, id topology.MemberID, r Report) error {
 	now := time.Now()
-	if !c.heard.note(id, r.Seq, r.Ready, now) {
+	if !c.heard.note(id, r.Seq, now) {
 		return nil
 	}
 	_, err := c.update(ctx, cl, id, nil, func(m topology.Member) (topology.Member, error) {
@@ -42,7 +42,7 @@ func (c *Controller) reported(m topology.Member, r Report, now time.Time) (topol
 		return m, ErrGone
 	}
 	m = c.retire(m, r, now)
-	m.Serving, m.Restarts = r.Serving, r.Restarts
+	m.Serving, m.Ready, m.Restarts = r.Serving, r.Ready, r.Restarts
 	if r.Refused != nil && (m.Refused == nil || m.Refused.Release != r.Refused.Release) {
 		refused := *r.Refused
 		refused.At = now
@@ -58,7 +58,7 @@ func (c *Controller) reported(m topology.Member, r Report, now time.Time) (topol
 		m.Reason = r.Reason
 	case r.Ready && m.State == topology.Suspended:
 		return m.To(topology.Active, "heard of again", now, time.Time{})
-	case r.Ready && m.State == topology.Starting && m.Address != "" && servesAssigned(m):
+	case m.State == topology.Starting && healthy(m):
 		return m.To(topology.Active, "healthy", now, time.Time{})
 	}
 	return m, nil
@@ -83,6 +83,10 @@ func (c *Controller) retire(m topology.Member, r Report, now time.Time) topology
 func sameRuntime(a, b topology.Runtime) bool {
 	return a.Release == b.Release && maps.Equal(a.Ports, b.Ports)
 }
+
+// healthy reports whether a member can be sent requests: what it should serve
+// is up, and it is known where.
+func healthy(m topology.Member) bool { return m.Ready && m.Address != "" && servesAssigned(m) }
 
 // servesAssigned reports whether a member serves what it should.
 func servesAssigned(m topology.Member) bool {

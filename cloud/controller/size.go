@@ -19,8 +19,9 @@ func target(c *topology.ClusterView) (n int, why string) {
 	case cl.Current == nil:
 		return 1, "the first release is tried on one member"
 	default:
-		n = cl.Min
-		why = fmt.Sprintf("the minimum is %d", n)
+		// Nobody decided yet: one that may sleep is awake until its policy says so.
+		n = max(cl.Min, 1)
+		why = fmt.Sprintf("the minimum is %d", cl.Min)
 		if c.Want != nil {
 			n, why = c.Want.Size, c.Want.Reason
 		}

@@ -51,9 +51,9 @@ func reopeningKeepsRecordsAndID(t TB, open func() store.Store) {
 
 func reopeningNeverReusesRevisions(t TB, open func() store.Store) {
 	s := open()
-	last := commit(t, s, put("a", "1"))
+	commit(t, s, put("a", "1"))
 	for i := range 3 {
-		last = commit(t, s, del("a"))
+		last := commit(t, s, del("a"))
 		require.NoError(t, s.Compact(within(t), last))
 		s = reopen(t, s, open)
 		rev := commit(t, s, put("a", fmt.Sprint(i)))

@@ -1,0 +1,176 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gostratos/stratos/agent/wire"
+	"github.com/gostratos/stratos/artifact"
+	"github.com/gostratos/stratos/cloud/controller"
+	"github.com/gostratos/stratos/topology"
+)
+
+func (s *Server) agentRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("POST "+wire.JoinPath, s.join)
+	mux.Handle("GET "+wire.AssignmentPath, s.agent(s.assignment))
+	mux.Handle("POST "+wire.StatusPath, s.agent(s.status))
+	mux.Handle("POST "+wire.LogsPath, s.agent(s.takeLogs))
+	mux.Handle("GET "+wire.ArchivePath+"{digest}", s.agent(s.archive))
+}
+
+// join needs no signature: the one-time token is the credential.
+func (s *Server) join(w http.ResponseWriter, r *http.Request) {
+	var req wire.JoinRequest
+	err := decode(r, &req)
+	if err == nil && req.V != wire.Version {
+		err = fmt.Errorf("%w: the agent speaks version %d, the control plane %d", controller.ErrRefused, req.V, wire.Version)
+	}
+	var m topology.Member
+	if err == nil {
+		m, err = s.Controller.Join(r.Context(), controller.Join{
+			Cluster: topology.ClusterID(req.Cluster), Member: topology.MemberID(req.Member),
+			Token: req.Token, PublicKey: req.PublicKey, Instance: topology.InstanceID(req.Instance),
+		})
+	}
+	if err == nil {
+		err = s.assign(w, r, m)
+	}
+	if err != nil {
+		s.fail(w, r, err)
+	}
+}
+
+func (s *Server) assignment(w http.ResponseWriter, r *http.Request) error {
+	m, _ := memberOf(r)
+	if m.State == topology.Terminating || m.State == topology.Terminated {
+		return controller.ErrGone
+	}
+	return s.assign(w, r, m)
+}
+
+// assign answers with what a member should serve.
+func (s *Server) assign(w http.ResponseWriter, r *http.Request, m topology.Member) error {
+	a := wire.Assignment{Heartbeat: s.Heartbeat}
+	if a.Heartbeat <= 0 {
+		a.Heartbeat = 15 * time.Second
+	}
+	if m.Assigned != nil {
+		a.Revision, a.Archive, a.PlanID = m.Assigned.Revision, m.Assigned.Archive, m.Assigned.Plan
+		if err := s.readPlan(r, &a); err != nil {
+			return err
+		}
+	}
+	s.reply(w, a)
+	return nil
+}
+
+func (s *Server) readPlan(r *http.Request, a *wire.Assignment) (err error) {
+	b, err := s.Blobs.Get(r.Context(), artifact.Digest(a.PlanID))
+	if err != nil {
+		return fmt.Errorf("plan of release %s: %w", a.Revision, err)
+	}
+	defer func() {
+		if cerr := b.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	if err := json.NewDecoder(b).Decode(&a.Plan); err != nil {
+		return fmt.Errorf("plan of release %s: %w", a.Revision, err)
+	}
+	return nil
+}
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
+	var st wire.Status
+	if err := decode(r, &st); err != nil {
+		return err
+	}
+	m, _ := memberOf(r)
+	report := controller.Report{
+		Seq: st.Seq, Ready: st.Phase == wire.PhaseReady && st.Serving != nil, Reason: st.Reason,
+		Restarts: st.Restarts,
+	}
+	if st.Serving != nil {
+		rt := runtimeOf(*st.Serving)
+		report.Serving = &rt
+	}
+	for _, old := range st.Retiring {
+		report.Retiring = append(report.Retiring, runtimeOf(old))
+	}
+	if f := st.Refused; f != nil {
+		report.Refused = &topology.Refusal{Release: releaseOf(f.Release), Reason: f.Reason, Log: tail(f.Log, 8<<10)}
+	}
+	if err := s.Controller.Report(r.Context(), m.Cluster, m.ID, report); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// archive hands out the files of the release that the member should serve, or serves.
+func (s *Server) archive(w http.ResponseWriter, r *http.Request) error {
+	m, _ := memberOf(r)
+	digest := r.PathValue("digest")
+	if !(m.Assigned != nil && m.Assigned.Archive == digest || m.Serving != nil && m.Serving.Release.Archive == digest) {
+		return errForbidden
+	}
+	b, err := s.Blobs.Get(r.Context(), artifact.Digest(digest))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/x-tar")
+	_, err = io.Copy(w, b)
+	if cerr := b.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		s.log().Warn("archive broken off", "digest", digest, "err", err)
+		panic(http.ErrAbortHandler) // the only way to tell the agent that it is not whole
+	}
+	return nil
+}
+
+func (s *Server) takeLogs(w http.ResponseWriter, r *http.Request) error {
+	var l wire.Logs
+	if err := decode(r, &l); err != nil {
+		return err
+	}
+	m, _ := memberOf(r)
+	if err := s.Logs.Append(m.Cluster, m.ID, l); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func runtimeOf(r wire.Runtime) topology.Runtime {
+	return topology.Runtime{Release: releaseOf(r.Release), Ports: r.Ports}
+}
+
+func releaseOf(r wire.ReleaseRef) topology.Release {
+	return topology.Release{Revision: r.Revision, Archive: r.Archive, Plan: r.PlanID}
+}
+
+// tail is the end of text, at most n bytes, beginning with a whole line if it was cut.
+func tail(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	text = text[len(text)-n:]
+	if _, rest, ok := strings.Cut(text, "\n"); ok {
+		return rest
+	}
+	return text
+}
+
+// decode reads a JSON body.
+func decode(r *http.Request, into any) error {
+	if err := json.NewDecoder(r.Body).Decode(into); err != nil {
+		return fmt.Errorf("%w: %w", errBadRequest, err)
+	}
+	return nil
+}

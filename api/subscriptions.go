@@ -1,0 +1,129 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/gostratos/stratos/artifact"
+	"github.com/gostratos/stratos/autoscale"
+	"github.com/gostratos/stratos/store"
+	"github.com/gostratos/stratos/tenant"
+	"github.com/gostratos/stratos/topology"
+)
+
+func (s *Server) samples(w http.ResponseWriter, r *http.Request) error {
+	var raw json.RawMessage
+	if err := decode(r, &raw); err != nil {
+		return err
+	}
+	var reports []autoscale.Report
+	if len(raw) > 0 && raw[0] == '[' {
+		if err := json.Unmarshal(raw, &reports); err != nil {
+			return fmt.Errorf("%w: %w", errBadRequest, err)
+		}
+	} else {
+		reports = make([]autoscale.Report, 1)
+		if err := json.Unmarshal(raw, &reports[0]); err != nil {
+			return fmt.Errorf("%w: %w", errBadRequest, err)
+		}
+	}
+	for _, rep := range reports {
+		if err := s.Recorder.Record(rep); err != nil {
+			return fmt.Errorf("%w: %w", errBadRequest, err)
+		}
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Server) decisions(w http.ResponseWriter, r *http.Request) error {
+	all := s.Decisions(topology.ClusterID(r.PathValue("cluster")))
+	if all == nil {
+		all = []autoscale.Decision{}
+	}
+	s.reply(w, all)
+	return nil
+}
+
+// subscriptionState is all that there is to know about a subscription.
+type subscriptionState struct {
+	Subscription tenant.Subscription  `json:"subscription"`
+	Repository   *artifact.Repository `json:"repository,omitempty"`
+	Cluster      *topology.Cluster    `json:"cluster,omitempty"`
+	Want         *topology.Want       `json:"want,omitempty"`
+	Members      []topology.Member    `json:"members"`
+}
+
+func (s *Server) subscription(w http.ResponseWriter, r *http.Request) error {
+	t, alias := tenant.ID(r.PathValue("tenant")), r.PathValue("alias")
+	sub, err := store.Read[tenant.Subscription](r.Context(), s.Store, tenant.SubscriptionKey(t, alias))
+	if err != nil {
+		return err
+	}
+	out := subscriptionState{Subscription: sub.Value, Members: []topology.Member{}}
+	repo, err := store.Read[artifact.Repository](r.Context(), s.Store, artifact.RepositoryKey(artifact.Key{Tenant: string(t), Alias: alias}))
+	switch {
+	case err == nil:
+		out.Repository = &repo.Value
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	v, err := s.Topology.Next(r.Context(), 0)
+	if err != nil {
+		return err
+	}
+	if c := v.Cluster(topology.SubscriptionCluster(topology.TenantID(t), alias)); c != nil {
+		out.Cluster, out.Want = &c.Cluster, c.Want
+		for _, m := range c.Members() {
+			out.Members = append(out.Members, m.Public())
+		}
+	}
+	s.reply(w, out)
+	return nil
+}
+
+func (s *Server) synchronise(w http.ResponseWriter, r *http.Request) error {
+	if err := s.Platform.Synchronise(r.Context(), tenant.ID(r.PathValue("tenant")), r.PathValue("alias")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+func (s *Server) scale(w http.ResponseWriter, r *http.Request) error {
+	var size struct{ Min, Max *int }
+	if err := decode(r, &size); err != nil {
+		return err
+	}
+	if size.Min == nil || size.Max == nil {
+		return fmt.Errorf(`%w: want {"min": N, "max": N}`, errBadRequest)
+	}
+	if err := s.Platform.Scale(r.Context(), tenant.ID(r.PathValue("tenant")), r.PathValue("alias"), *size.Min, *size.Max); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
+	n := 100
+	if q := r.URL.Query().Get("lines"); q != "" {
+		var err error
+		if n, err = strconv.Atoi(q); err != nil || n < 1 || n > 10_000 {
+			return fmt.Errorf("%w: lines is %q, want 1 to 10000", errBadRequest, q)
+		}
+	}
+	t, alias := tenant.ID(r.PathValue("tenant")), r.PathValue("alias")
+	if err := errors.Join(tenant.CheckLabel("tenant", string(t)), tenant.CheckLabel("alias", alias)); err != nil {
+		return err
+	}
+	lines, err := s.Logs.Tail(topology.SubscriptionCluster(topology.TenantID(t), alias), n)
+	if err != nil {
+		return err
+	}
+	s.reply(w, lines)
+	return nil
+}

@@ -1,0 +1,89 @@
+package stratos
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/gostratos/stratos/autoscale"
+	"github.com/gostratos/stratos/tenant"
+)
+
+func (c Config) withDefaults() Config {
+	c.Dir = cmp.Or(c.Dir, c.Name+".data")
+	c.Listen = cmp.Or(c.Listen, "127.0.0.1:8000")
+	c.API = cmp.Or(c.API, "127.0.0.1:8080")
+	c.Domain = cmp.Or(c.Domain, "localhost")
+	c.Poll = cmp.Or(c.Poll, time.Minute)
+	c.Interval = cmp.Or(c.Interval, 5*time.Second)
+	c.Heartbeat = cmp.Or(c.Heartbeat, 15*time.Second)
+	c.Boot = cmp.Or(c.Boot, 10*time.Minute)
+	c.Policies = maps.Clone(c.Policies)
+	if c.Policies == nil {
+		c.Policies = map[string]autoscale.Policy{}
+	}
+	if c.Policies[""] == nil {
+		c.Policies[""] = autoscale.InFlight{}
+	}
+	return c
+}
+
+// check refuses what cannot work, all of it at once.
+func (c Config) check() error {
+	errs := []error{tenant.CheckLabel("flavour", c.Name), c.checkAccounts(), checkLoopback(c.API)}
+	if len(c.Cartridges) == 0 {
+		errs = append(errs, errors.New("no cartridges: a platform needs at least one kind of runtime"))
+	}
+	seen := map[string]bool{}
+	for i, t := range c.Cartridges {
+		if t == nil {
+			errs = append(errs, fmt.Errorf("cartridge %d is nil", i))
+			continue
+		}
+		errs = append(errs, tenant.CheckLabel("cartridge", t.Name()))
+		if seen[t.Name()] {
+			errs = append(errs, fmt.Errorf("cartridge %q is there twice", t.Name()))
+		}
+		seen[t.Name()] = true
+	}
+	for _, part := range strings.Split(c.Domain, ".") {
+		errs = append(errs, tenant.CheckLabel("part of the domain", part))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) checkAccounts() error {
+	if len(c.Accounts) == 0 {
+		return errors.New("no accounts: a platform needs a cloud to launch instances in, for example {Name: \"here\", Driver: &local.Driver{}}")
+	}
+	var errs []error
+	seen := map[string]bool{}
+	for i, a := range c.Accounts {
+		if a == nil || a.Driver == nil {
+			errs = append(errs, fmt.Errorf("account %d has no driver", i))
+			continue
+		}
+		errs = append(errs, tenant.CheckLabel("account", a.Name))
+		if seen[a.Name] {
+			errs = append(errs, fmt.Errorf("account %q is there twice", a.Name))
+		}
+		seen[a.Name] = true
+	}
+	return errors.Join(errs...)
+}
+
+// checkLoopback refuses plain HTTP on addresses that others can reach.
+func checkLoopback(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("API address %q: want host:port, for example 127.0.0.1:8080: %w", addr, err)
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("API address %s is not a loopback address: the API is plain HTTP and stays on this machine", addr)
+}

@@ -1,0 +1,272 @@
+package stratos
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gostratos/stratos/artifact"
+	"github.com/gostratos/stratos/store"
+	"github.com/gostratos/stratos/tenant"
+	"github.com/gostratos/stratos/topology"
+)
+
+// deriver turns wishes into clusters: it writes the cluster records, and
+// nobody else does. It follows the store, and derives anew every subscription
+// that something about has changed.
+type deriver struct {
+	*Platform
+	guard store.Cond
+	// synchronised is what was asked of the coordinator already.
+	synchronised map[artifact.Key]time.Time
+	// wishes are the repositories to follow; told says that the coordinator
+	// has been given some, be it none.
+	wishes map[artifact.Key]artifact.Wish
+	told   bool
+}
+
+// run derives until ctx ends.
+func (d *deriver) run(ctx context.Context) error {
+	for {
+		err := d.follow(ctx)
+		var slow *store.SlowError
+		var compacted *store.CompactedError
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &slow), errors.As(err, &compacted):
+			continue
+		}
+		return err
+	}
+}
+
+func (d *deriver) follow(ctx context.Context) error {
+	page, err := d.store.List(ctx, "", store.ReadOptions{})
+	if err != nil {
+		return err
+	}
+	w, err := d.store.Watch(ctx, "", page.Rev)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	dirty := map[artifact.Key]bool{}
+	for _, kv := range page.KVs {
+		d.touch(dirty, kv.Key)
+	}
+	for {
+		if err := d.deriveAll(ctx, dirty); err != nil {
+			return err
+		}
+		b, err := w.Next(ctx)
+		if err != nil {
+			return err
+		}
+		clear(dirty)
+		for _, e := range b.Events {
+			d.touch(dirty, e.Key)
+		}
+	}
+}
+
+// touch notes which subscription a key is about.
+func (d *deriver) touch(dirty map[artifact.Key]bool, key string) {
+	for _, prefix := range []string{tenant.SubscriptionPrefix, artifact.RepositoryPrefix, artifact.ReleasePrefix} {
+		if rest, ok := strings.CutPrefix(key, prefix); ok {
+			t, rest, _ := strings.Cut(rest, "/")
+			alias, _, _ := strings.Cut(rest, "/")
+			dirty[artifact.Key{Tenant: t, Alias: alias}] = true
+		}
+	}
+	for _, prefix := range []string{topology.ClusterPrefix, topology.MemberPrefix} {
+		if rest, ok := strings.CutPrefix(key, prefix); ok {
+			cluster, _, _ := strings.Cut(rest, "/")
+			if t, alias, own := strings.Cut(cluster, "."); own {
+				dirty[artifact.Key{Tenant: t, Alias: alias}] = true
+			}
+		}
+	}
+}
+
+func (d *deriver) deriveAll(ctx context.Context, dirty map[artifact.Key]bool) error {
+	changed := !d.told
+	for k := range dirty {
+		c, err := d.derive(ctx, k)
+		if err != nil {
+			return err
+		}
+		changed = changed || c
+	}
+	if changed {
+		d.told = true
+		d.coordinator.Set(d.wishes)
+	}
+	return nil
+}
+
+// derive brings one subscription's cluster, and its repository's wish, up to
+// date. It says whether the wishes changed.
+func (d *deriver) derive(ctx context.Context, k artifact.Key) (wishesChanged bool, err error) {
+	sub, err := store.Read[tenant.Subscription](ctx, d.store, tenant.SubscriptionKey(tenant.ID(k.Tenant), k.Alias))
+	gone := errors.Is(err, store.ErrNotFound)
+	if err != nil && !gone {
+		return false, err
+	}
+	wishesChanged = d.wish(ctx, k, sub.Value, gone)
+	id := clusterOf(tenant.ID(k.Tenant), k.Alias)
+	rec, err := store.Read[topology.Cluster](ctx, d.store, topology.ClusterKey(id))
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return wishesChanged, err
+	}
+	members, _, err := store.ReadAll[topology.Member](ctx, d.store, topology.MemberPrefix+string(id)+"/")
+	if err != nil {
+		return wishesChanged, err
+	}
+	if gone {
+		return wishesChanged, d.remove(ctx, rec, members)
+	}
+	next, err := d.cluster(ctx, k, sub.Value, rec.Value, members)
+	if err != nil || rec.Mod != 0 && reflect.DeepEqual(next, rec.Value) {
+		return wishesChanged, err
+	}
+	d.announce(rec.Value, next)
+	rec.Value = next
+	op, err := rec.Put()
+	if err != nil {
+		return wishesChanged, err
+	}
+	return wishesChanged, d.commit(ctx, rec.Unchanged(), op)
+}
+
+// wish keeps the coordinator's wishes, and passes on that somebody asked for a
+// look at the repository.
+func (d *deriver) wish(ctx context.Context, k artifact.Key, s tenant.Subscription, gone bool) (changed bool) {
+	was, had := d.wishes[k]
+	if gone {
+		delete(d.wishes, k)
+		delete(d.synchronised, k)
+		return had
+	}
+	d.wishes[k] = wishOf(s)
+	if asked := s.Synchronised; asked.After(d.synchronised[k]) {
+		first := d.synchronised[k].IsZero()
+		d.synchronised[k] = asked
+		if had || !first {
+			d.coordinator.Poke(k)
+		}
+	}
+	return !had || was != d.wishes[k]
+}
+
+// remove takes a cluster away: first its members end, then the records go.
+func (d *deriver) remove(ctx context.Context, rec store.Record[topology.Cluster], members []store.Record[topology.Member]) error {
+	if rec.Mod == 0 {
+		return nil
+	}
+	alive := slices.ContainsFunc(members, func(m store.Record[topology.Member]) bool { return m.Value.State != topology.Terminated })
+	if rec.Value.Removed && alive {
+		return nil
+	}
+	if rec.Value.Removed {
+		if err := d.logs.Forget(rec.Value.ID); err != nil {
+			return err
+		}
+		return d.commit(ctx, rec.Unchanged(),
+			store.Op{Key: rec.Key, Delete: true},
+			store.Op{Key: topology.WantKey(rec.Value.ID), Delete: true})
+	}
+	rec.Value.Removed, rec.Value.Routes = true, nil
+	op, err := rec.Put()
+	if err != nil {
+		return err
+	}
+	return d.commit(ctx, rec.Unchanged(), op)
+}
+
+func (d *deriver) commit(ctx context.Context, unchanged store.Cond, ops ...store.Op) error {
+	_, err := d.store.Commit(ctx, store.Txn{If: []store.Cond{d.guard, unchanged}, Then: ops})
+	var conflict *store.ConflictError
+	var unknown *store.UnknownError
+	if errors.As(err, &conflict) || errors.As(err, &unknown) {
+		return nil // the change that was in between is seen by the watch, and derived again
+	}
+	return err
+}
+
+// cluster is the cluster that a subscription wishes for, given what it was.
+func (d *deriver) cluster(ctx context.Context, k artifact.Key, s tenant.Subscription, c topology.Cluster, members []store.Record[topology.Member]) (topology.Cluster, error) {
+	c.V = topology.Schema
+	c.ID = clusterOf(s.Tenant, s.Alias)
+	c.Service = topology.ServiceName(s.Cartridge)
+	c.Tenant, c.Alias = topology.TenantID(s.Tenant), s.Alias
+	c.Min, c.Max, c.Policy, c.Placement, c.Size = s.Min, s.Max, s.Policy, s.Placement, s.Size
+	c.Removed = false
+	routes, err := d.routes(ctx, s)
+	if err != nil {
+		return c, err
+	}
+	c.Routes = routes
+	head, err := d.head(ctx, k)
+	if err != nil {
+		return c, err
+	}
+	return rollOut(c, head, members, time.Now()), nil
+}
+
+// routes are the hosts of a subscription: its own name, and its mapped domains.
+func (d *deriver) routes(ctx context.Context, s tenant.Subscription) ([]topology.Route, error) {
+	routes := []topology.Route{{Host: HostOf(s.Tenant, s.Alias, d.cfg.Domain)}}
+	domains, _, err := store.ReadAll[tenant.Domain](ctx, d.store, tenant.DomainPrefix)
+	if err != nil {
+		return nil, err
+	}
+	for _, dom := range domains {
+		if dom.Value.Tenant == s.Tenant && dom.Value.Alias == s.Alias {
+			routes = append(routes, topology.Route{Host: strings.ToLower(dom.Value.Host)})
+		}
+	}
+	return routes, nil
+}
+
+// HostOf is the host name of a subscription: alias.domain for the default
+// tenant, alias.tenant.domain for others.
+func HostOf(t tenant.ID, alias, domain string) string {
+	if t == tenant.Default {
+		return alias + "." + domain
+	}
+	return alias + "." + string(t) + "." + domain
+}
+
+// head is the newest release of a subscription's repository, or nil.
+func (d *deriver) head(ctx context.Context, k artifact.Key) (*artifact.Release, error) {
+	repo, err := store.Read[artifact.Repository](ctx, d.store, artifact.RepositoryKey(k))
+	if errors.Is(err, store.ErrNotFound) || err == nil && repo.Value.Head == "" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	rel, err := store.Read[artifact.Release](ctx, d.store, artifact.ReleaseKey(k, repo.Value.Head))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return &rel.Value, err
+}
+
+// announce tells the operator what became of a release.
+func (d *deriver) announce(before, now topology.Cluster) {
+	log := d.log().With("cluster", now.ID)
+	if now.Current != nil && !now.Current.Same(before.Current) {
+		log.Info("release is current", "release", now.Current.Revision)
+	}
+	if now.Refused != nil && (before.Refused == nil || before.Refused.Release != now.Refused.Release) {
+		log.Warn("release refused", "release", now.Refused.Release.Revision, "reason", now.Refused.Reason)
+	}
+	if now.Candidate != nil && !now.Candidate.Same(before.Candidate) {
+		log.Info("trying a release", "release", now.Candidate.Revision)
+	}
+}

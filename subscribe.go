@@ -1,0 +1,163 @@
+package stratos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gostratos/stratos/artifact"
+	"github.com/gostratos/stratos/store"
+	"github.com/gostratos/stratos/tenant"
+	"github.com/gostratos/stratos/topology"
+)
+
+// Subscribe records a tenant's wish to use a cartridge. The repository and its
+// branch are looked at first, so that what cannot work is refused here, and
+// nothing is recorded. tenant.ErrAliasTaken: there is such a subscription
+// already, or the former one's members are still ending.
+func (p *Platform) Subscribe(ctx context.Context, s tenant.Subscription) error {
+	s = s.WithDefaults()
+	s.Created = time.Now()
+	if err := p.checkSubscription(ctx, s); err != nil {
+		return err
+	}
+	if err := p.checkRepository(ctx, s); err != nil {
+		return fmt.Errorf("subscription %s: %w", s.Alias, err)
+	}
+	rec := store.NewRecord(tenant.SubscriptionKey(s.Tenant, s.Alias), s)
+	op, err := rec.Put()
+	if err != nil {
+		return err
+	}
+	_, err = p.store.Commit(ctx, store.Txn{
+		If: []store.Cond{
+			rec.Unchanged(),
+			{Key: topology.ClusterKey(clusterOf(s.Tenant, s.Alias))}, // the former one is gone
+		},
+		Then: []store.Op{op},
+	})
+	return aliasTaken(s, err)
+}
+
+func aliasTaken(s tenant.Subscription, err error) error {
+	var conflict *store.ConflictError
+	if !errors.As(err, &conflict) {
+		return err
+	}
+	if strings.HasPrefix(conflict.Failed.Key, topology.ClusterPrefix) {
+		return fmt.Errorf("subscription %s: %w: the members of the former subscription are still ending; try again in a moment", s.Alias, tenant.ErrAliasTaken)
+	}
+	return fmt.Errorf("subscription %s: %w by another subscription of tenant %s: choose another alias, or unsubscribe that one first", s.Alias, tenant.ErrAliasTaken, s.Tenant)
+}
+
+func (p *Platform) checkSubscription(ctx context.Context, s tenant.Subscription) error {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	if p.cartridges[s.Cartridge] == nil {
+		known := slices.Sorted(maps.Keys(p.cartridges))
+		return fmt.Errorf("subscription %s: unknown cartridge %q: this flavour has %s", s.Alias, s.Cartridge, strings.Join(known, ", "))
+	}
+	if p.cfg.Policies[s.Policy] == nil {
+		known := slices.DeleteFunc(slices.Sorted(maps.Keys(p.cfg.Policies)), func(n string) bool { return n == "" })
+		return fmt.Errorf("subscription %s: unknown scaling policy %q: this flavour has the default and [%s]", s.Alias, s.Policy, strings.Join(known, ", "))
+	}
+	if _, err := store.Read[tenant.Tenant](ctx, p.store, tenant.Key(s.Tenant)); err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("subscription %s: there is no tenant %q", s.Alias, s.Tenant)
+		}
+		return err
+	}
+	_, err := store.Read[tenant.Subscription](ctx, p.store, tenant.SubscriptionKey(s.Tenant, s.Alias))
+	switch {
+	case err == nil:
+		return aliasTaken(s, &store.ConflictError{})
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	}
+	return err
+}
+
+func (p *Platform) checkRepository(ctx context.Context, s tenant.Subscription) error {
+	if s.Repository.URL == "" {
+		return errors.New("no repository: give the URL of a Git repository")
+	}
+	return p.coordinator.Check(ctx, artifactKey(s.Tenant, s.Alias), wishOf(s))
+}
+
+// Unsubscribe takes a subscription back: its routes go at once, its members
+// are drained and ended. store.ErrNotFound if there is none.
+func (p *Platform) Unsubscribe(ctx context.Context, t tenant.ID, alias string) error {
+	rec, err := p.subscription(ctx, t, alias)
+	if err != nil {
+		return err
+	}
+	_, err = p.store.Commit(ctx, store.Txn{
+		If:   []store.Cond{rec.Unchanged()},
+		Then: []store.Op{{Key: rec.Key, Delete: true}},
+	})
+	return err
+}
+
+// Synchronise asks for a look at the subscription's repository now, rather
+// than at the next poll. It records the wish and does not wait.
+func (p *Platform) Synchronise(ctx context.Context, t tenant.ID, alias string) error {
+	return p.changeSubscription(ctx, t, alias, func(s *tenant.Subscription) error {
+		s.Synchronised = time.Now()
+		return nil
+	})
+}
+
+// Scale changes the bounds of a subscription's members. A smaller maximum
+// drains the surplus; a greater minimum launches what is missing.
+func (p *Platform) Scale(ctx context.Context, t tenant.ID, alias string, minimum, maximum int) error {
+	return p.changeSubscription(ctx, t, alias, func(s *tenant.Subscription) error {
+		s.Min, s.Max = minimum, maximum
+		return s.Check()
+	})
+}
+
+func (p *Platform) changeSubscription(ctx context.Context, t tenant.ID, alias string, change func(*tenant.Subscription) error) error {
+	for {
+		rec, err := p.subscription(ctx, t, alias)
+		if err != nil {
+			return err
+		}
+		if err := change(&rec.Value); err != nil {
+			return err
+		}
+		op, err := rec.Put()
+		if err != nil {
+			return err
+		}
+		_, err = p.store.Commit(ctx, store.Txn{If: []store.Cond{rec.Unchanged()}, Then: []store.Op{op}})
+		var conflict *store.ConflictError
+		if !errors.As(err, &conflict) {
+			return err
+		}
+	}
+}
+
+func (p *Platform) subscription(ctx context.Context, t tenant.ID, alias string) (store.Record[tenant.Subscription], error) {
+	rec, err := store.Read[tenant.Subscription](ctx, p.store, tenant.SubscriptionKey(t, alias))
+	if errors.Is(err, store.ErrNotFound) {
+		return rec, fmt.Errorf("tenant %s has no subscription %q: %w", t, alias, store.ErrNotFound)
+	}
+	return rec, err
+}
+
+func clusterOf(t tenant.ID, alias string) topology.ClusterID {
+	return topology.SubscriptionCluster(topology.TenantID(t), alias)
+}
+
+func artifactKey(t tenant.ID, alias string) artifact.Key {
+	return artifact.Key{Tenant: string(t), Alias: alias}
+}
+
+func wishOf(s tenant.Subscription) artifact.Wish {
+	return artifact.Wish{URL: s.Repository.URL, Ref: s.Repository.Ref}
+}
