@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -192,6 +193,8 @@ func newBed(t *testing.T, change ...func(*stratos.Config)) *bed {
 		require.NoError(t, b.Close())
 		b.client.CloseIdleConnections()
 		require.Empty(t, processesOf(t, cfg.Dir), "processes are left over")
+		require.Eventually(t, func() bool { return len(goroutines()) == 0 }, patience, 10*time.Millisecond,
+			"goroutines are left behind: %s", goroutines())
 		if t.Failed() {
 			t.Log(b.log.String())
 		}
@@ -345,6 +348,18 @@ func (b *bed) feed(inFlight float64, done func() bool) {
 		require.Equal(b.t, http.StatusNoContent, resp.StatusCode)
 		<-tick.C
 	}
+}
+
+// goroutines returns the stacks in which code of ours runs that is not a test.
+func goroutines() (ours []string) {
+	buf := make([]byte, 4<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	for _, stack := range strings.Split(string(buf), "\n\n") {
+		if strings.Contains(stack, "github.com/gostratos/stratos") && !strings.Contains(stack, "stratos_test.") {
+			ours = append(ours, stack)
+		}
+	}
+	return ours
 }
 
 // processesOf lists the processes of instances below a folder: pid -> instance folder.

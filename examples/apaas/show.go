@@ -113,7 +113,7 @@ func invite(p *stratos.Platform, v *topology.View, o options, out io.Writer, too
 	hello := filepath.Join(o.dir, "repositories", "hello")
 	fmt.Fprintf(out, "  push a change   sed -i 's/Hello/Bonjour/' %[1]s/index.php && git -C %[1]s commit -qam Bonjour\n", hello)
 	fmt.Fprintf(out, "  drive load      go run ./examples/apaas -load%s\n", flagsOf(o))
-	fmt.Fprintf(out, "  kill a member   pkill -9 -f '^php-fpm: master' -n    (its agent starts it again; kill the agent, and the member is replaced)\n")
+	fmt.Fprintf(out, "  kill a member   pkill -9 -n -f %s/    (the newest one's agent; the member is replaced)\n", filepath.Join(p.Config().Dir, "accounts", "here", "bin"))
 	fmt.Fprintf(out, "\nthe administrator's token is in %s; Ctrl-C ends everything\n\n", filepath.Join(o.dir, "admin.token"))
 }
 

@@ -21,6 +21,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -44,7 +46,8 @@ const (
 	clusterID = topology.ClusterID("default.app")
 )
 
-// app boots in a tenth of a second and answers with its process number.
+// app boots in a tenth of a second and answers with its process number and the
+// word of its commit. It is committed as a binary: builds are not measured.
 const app = `package main
 
 import (
@@ -56,7 +59,8 @@ import (
 
 func main() {
 	time.Sleep(100 * time.Millisecond)
-	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, os.Getpid()) })
+	word, _ := os.ReadFile("word")
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "%d %s", os.Getpid(), word) })
 	http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), nil)
 }
 `
@@ -113,7 +117,10 @@ func launches(ctx context.Context, dir string) (err error) {
 	g.Go(func() error { return p.Run(ctx) })
 	g.Go(func() error {
 		defer stop()
-		return measureLaunches(ctx, p)
+		if err := measureLaunches(ctx, p); err != nil {
+			return err
+		}
+		return measureSwitches(ctx, p, repo)
 	})
 	err = g.Wait()
 	ending, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -149,6 +156,51 @@ func measureLaunches(ctx context.Context, p *stratos.Platform) error {
 		}
 	}
 	report("launch decision to served, an app that boots in 0.1 s", took, "<= 0.5 s")
+	return nil
+}
+
+// measureSwitches measures from the call that tells of a commit to the first
+// answer of its release, under load, and counts the requests that failed.
+func measureSwitches(ctx context.Context, p *stratos.Platform, repo string) error {
+	loading, stop := context.WithCancel(ctx)
+	defer stop()
+	var sent, failed atomic.Int64
+	var load sync.WaitGroup
+	for range 4 {
+		load.Go(func() {
+			for loading.Err() == nil {
+				if _, err := ask(ctx, p.Config().Listen, "app.localhost"); err != nil {
+					failed.Add(1)
+				}
+				sent.Add(1)
+			}
+		})
+	}
+	var took []time.Duration
+	for i := range runs {
+		word := fmt.Sprintf("word%d", i)
+		if err := commit(repo, word); err != nil {
+			return err
+		}
+		began := time.Now()
+		if err := p.Synchronise(ctx, tenant.Default, "app"); err != nil {
+			return err
+		}
+		for page := ""; !strings.HasSuffix(page, word); {
+			var err error
+			if page, err = ask(ctx, p.Config().Listen, "app.localhost"); err != nil {
+				return err
+			}
+		}
+		took = append(took, time.Since(began))
+		if _, err := members(ctx, p, 1); err != nil {
+			return err
+		}
+	}
+	stop()
+	load.Wait()
+	report("commit told to its page served, under load", took, "<= 1 s")
+	fmt.Printf("%-55s %8d of %d (target 0)\n", "requests that failed meanwhile", failed.Load(), sent.Load())
 	return nil
 }
 
@@ -353,25 +405,47 @@ func report(what string, took []time.Duration, target string) {
 
 // repository makes a Git repository of the app.
 func repository(dir string) (string, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	for name, text := range map[string]string{"main.go": app, "go.mod": "module app\n\ngo 1.24\n"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+	source := dir + ".source"
+	for _, d := range []string{dir, source} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
 			return "", err
 		}
 	}
-	for _, args := range [][]string{
-		{"init", "-q"}, {"add", "-A"},
-		{"-c", "user.name=bench", "-c", "user.email=bench@localhost", "commit", "-q", "-m", "an app"},
+	for name, text := range map[string]string{
+		filepath.Join(source, "main.go"): app, filepath.Join(source, "go.mod"): "module app\n\ngo 1.24\n",
+		filepath.Join(dir, "Procfile"): "web: ./app\n",
 	} {
-		cmd := exec.Command("git", args...)
-		cmd.Dir = dir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("git: %w: %s", err, out)
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			return "", err
 		}
 	}
-	return dir, nil
+	if err := command(source, "go", "build", "-o", filepath.Join(dir, "app"), "."); err != nil {
+		return "", err
+	}
+	if err := command(dir, "git", "init", "-q"); err != nil {
+		return "", err
+	}
+	return dir, commit(dir, "first")
+}
+
+// commit makes a commit of the app with another word.
+func commit(dir, word string) error {
+	if err := os.WriteFile(filepath.Join(dir, "word"), []byte(word), 0o600); err != nil {
+		return err
+	}
+	if err := command(dir, "git", "add", "-A"); err != nil {
+		return err
+	}
+	return command(dir, "git", "-c", "user.name=bench", "-c", "user.email=bench@localhost", "commit", "-q", "-m", word)
+}
+
+func command(dir string, args ...string) error {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", args[0], err, out)
+	}
+	return nil
 }
 
 // freeAddr is an address that was free a moment ago.
