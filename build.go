@@ -19,9 +19,6 @@ import (
 	"github.com/gostratos/stratos/topology"
 )
 
-// buildTimeout is how long all build commands of a release may take.
-const buildTimeout = 15 * time.Minute
-
 // build plans a release with its cartridge and runs the plan's build commands
 // in its folder. It is what the artifact coordinator calls.
 func (p *Platform) build(ctx context.Context, k artifact.Key, dir string, log io.Writer) ([]byte, error) {
@@ -49,8 +46,6 @@ func (p *Platform) build(ctx context.Context, k artifact.Key, dir string, log io
 	if err := os.MkdirAll(cache, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: %w", artifact.ErrTransient, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
-	defer cancel()
 	for _, c := range plan.Build {
 		if err := runBuild(ctx, c, dir, cache, log); err != nil {
 			return nil, err
@@ -66,7 +61,7 @@ func runBuild(ctx context.Context, c cartridge.Command, dir, cache string, log i
 	fmt.Fprintln(log, "$", line)
 	path, err := exec.LookPath(c.Args[0])
 	if err != nil {
-		return fmt.Errorf("build: %w: install it on the machine of the control plane", err)
+		return fmt.Errorf("build: %w: install it on the machine of the control plane%s", err, advice(c.Package))
 	}
 	cmd := exec.CommandContext(ctx, path, c.Args[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
@@ -99,14 +94,22 @@ func runBuild(ctx context.Context, c cartridge.Command, dir, cache string, log i
 		fmt.Fprintln(log, "what the build left running:", kerr)
 	}
 	switch {
-	case ctx.Err() != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded):
-		return fmt.Errorf("build: %s took longer than %v", line, buildTimeout)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("build: %s: the time for a build is over", line)
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: build stopped: %w", artifact.ErrTransient, ctx.Err())
 	case err != nil:
 		return fmt.Errorf("build: %s: %w", line, err)
 	}
 	return nil
+}
+
+// advice says how to install a Debian package.
+func advice(pkg string) string {
+	if pkg == "" {
+		return ""
+	}
+	return " (apt-get install " + pkg + ")"
 }
 
 // revisionsInUse names the revisions of a subscription that its cluster or a

@@ -73,8 +73,13 @@ func (d *deriver) follow(ctx context.Context) error {
 	}
 }
 
-// touch notes which subscription a key is about.
+// touch notes which subscriptions a key is about.
 func (d *deriver) touch(dirty map[artifact.Key]bool, key string) {
+	if strings.HasPrefix(key, tenant.DomainPrefix) {
+		for k := range d.wishes { // a deleted domain does not say whose it was
+			dirty[k] = true
+		}
+	}
 	for _, prefix := range []string{tenant.SubscriptionPrefix, artifact.RepositoryPrefix, artifact.ReleasePrefix} {
 		if rest, ok := strings.CutPrefix(key, prefix); ok {
 			t, rest, _ := strings.Cut(rest, "/")
@@ -214,7 +219,7 @@ func (d *deriver) cluster(ctx context.Context, k artifact.Key, s tenant.Subscrip
 	if err != nil {
 		return c, err
 	}
-	return rollOut(c, head, members, time.Now()), nil
+	return rollOut(c, head, members), nil
 }
 
 // routes are the hosts of a subscription: its own name, and its mapped domains.

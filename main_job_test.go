@@ -12,6 +12,8 @@ import (
 
 	"github.com/gostratos/stratos"
 	"github.com/gostratos/stratos/autoscale"
+	"github.com/gostratos/stratos/store"
+	"github.com/gostratos/stratos/store/mem"
 	"github.com/gostratos/stratos/tenant"
 	"github.com/gostratos/stratos/topology"
 )
@@ -262,4 +264,31 @@ func TestRestartAdoptsTheMembers(t *testing.T) {
 	}, patience, 10*time.Millisecond)
 	require.Equal(t, before, processesOf(t, b.Config().Dir))
 	require.Len(t, b.view().Members(), 2)
+}
+
+func TestMappedDomainServesUntilItIsUnmapped(t *testing.T) {
+	records := mem.New()
+	t.Cleanup(func() { require.NoError(t, records.Close()) })
+	b := newBed(t, func(c *stratos.Config) { c.Store = records })
+	b.subscribe(newSite(t, "mapped"))
+	status := func() int {
+		req, err := http.NewRequestWithContext(b.ctx, http.MethodGet, "http://"+b.Config().Listen+"/", nil)
+		require.NoError(t, err)
+		req.Host = "www.example.org"
+		resp, err := b.client.Do(req)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		return resp.StatusCode
+	}
+	require.Equal(t, http.StatusNotFound, status())
+	rec := store.NewRecord(tenant.DomainKey("www.example.org"), tenant.Domain{Host: "www.example.org", Tenant: tenant.Default, Alias: app})
+	op, err := rec.Put()
+	require.NoError(t, err)
+	_, err = records.Commit(b.ctx, store.Txn{Then: []store.Op{op}})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return status() == http.StatusOK }, patience, 10*time.Millisecond)
+	_, err = records.Commit(b.ctx, store.Txn{Then: []store.Op{{Key: rec.Key, Delete: true}}})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return status() == http.StatusNotFound }, patience, 10*time.Millisecond)
+	require.Equal(t, "mapped", b.page("/"))
 }

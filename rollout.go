@@ -1,8 +1,6 @@
 package stratos
 
 import (
-	"time"
-
 	"github.com/gostratos/stratos/artifact"
 	"github.com/gostratos/stratos/store"
 	"github.com/gostratos/stratos/topology"
@@ -11,7 +9,7 @@ import (
 // rollOut moves a cluster's releases on: the newest one becomes the candidate,
 // a candidate that a member serves becomes the current release, one that a
 // member could not bring up is refused, with the reason. It is a pure function.
-func rollOut(c topology.Cluster, head *artifact.Release, members []store.Record[topology.Member], now time.Time) topology.Cluster {
+func rollOut(c topology.Cluster, head *artifact.Release, members []store.Record[topology.Member]) topology.Cluster {
 	c = propose(c, head)
 	if c.Candidate == nil {
 		return c
@@ -22,7 +20,7 @@ func rollOut(c topology.Cluster, head *artifact.Release, members []store.Record[
 		case m.State == topology.Active && m.Serving != nil && m.Serving.Release == *c.Candidate:
 			c.Current, c.Candidate, c.Refused = c.Candidate, nil, nil
 			return c
-		case m.Refused != nil && m.Refused.Release == *c.Candidate:
+		case m.State != topology.Terminated && m.Refused != nil && m.Refused.Release == *c.Candidate:
 			c.Refused, c.Candidate = m.Refused, nil
 			return c
 		}

@@ -55,7 +55,11 @@ func (p *Platform) Run(ctx context.Context) error {
 		g.Go(func() error { return p.sample(ctx, stats) })
 	}
 	g.Go(func() error { return p.campaign(ctx) })
-	return g.Wait()
+	err = g.Wait()
+	if p.proxy != nil {
+		err = errors.Join(err, p.proxy.Close())
+	}
+	return err
 }
 
 func (p *Platform) apiServer() *api.Server {
@@ -123,7 +127,9 @@ func (p *Platform) lead(ctx context.Context, lead *store.Leadership) (err error)
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		err = errors.Join(err, lead.Resign(ctx))
+		if rerr := lead.Resign(ctx); !errors.Is(rerr, store.ErrLeaseGone) { // gone is what was wanted
+			err = errors.Join(err, rerr)
+		}
 	}()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -54,7 +56,7 @@ func (s *Server) scoped(h func(http.ResponseWriter, *http.Request, stream.Scope)
 			if m, ok := memberOf(r); merr == nil && err == nil && (!ok || scope != stream.ClusterScope(m.Cluster)) {
 				merr = errForbidden
 			}
-			err = errors.Join(merr, err)
+			err = cmp.Or(merr, err)
 		}
 		if err != nil {
 			s.fail(w, r, err)
@@ -82,8 +84,11 @@ func memberOf(r *http.Request) (topology.Member, bool) {
 // asMember checks an agent's signature against its member's key.
 func (s *Server) asMember(r *http.Request) (*http.Request, error) {
 	signed, ok, err := wire.ParseSigned(r)
-	if !ok || err != nil {
-		return r, errors.Join(errUnauthorized, err)
+	if !ok {
+		return r, errUnauthorized
+	}
+	if err != nil {
+		return r, fmt.Errorf("%w: %w", errUnauthorized, err)
 	}
 	rec, err := store.Read[topology.Member](r.Context(), s.Store, topology.MemberKey(topology.ClusterID(signed.Cluster), topology.MemberID(signed.Member)))
 	if errors.Is(err, store.ErrNotFound) {
@@ -93,7 +98,7 @@ func (s *Server) asMember(r *http.Request) (*http.Request, error) {
 		return r, err
 	}
 	if err := signed.Verify(rec.Value.PublicKey, time.Now()); err != nil {
-		return r, errors.Join(errUnauthorized, err)
+		return r, fmt.Errorf("%w: %w", errUnauthorized, err)
 	}
 	return r.WithContext(context.WithValue(r.Context(), memberKey{}, rec.Value)), nil
 }

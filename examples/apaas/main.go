@@ -86,7 +86,9 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	err = runPlatform(ctx, p, o, out)
-	if !o.keep {
+	if o.keep {
+		fmt.Fprintln(out, "\nthe members stay up; the next start adopts them.")
+	} else {
 		err = errors.Join(err, shutdown(ctx, p, out))
 	}
 	return errors.Join(err, p.Close())

@@ -9,10 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/go-git/go-git/v5"
-	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"github.com/gostratos/stratos"
 	"github.com/gostratos/stratos/artifact"
@@ -77,6 +75,9 @@ func makeRepository(dir, alias string) error {
 	if err != nil {
 		return err
 	}
+	if err := setAuthor(repo); err != nil {
+		return err
+	}
 	tree, err := repo.Worktree()
 	if err != nil {
 		return err
@@ -84,9 +85,19 @@ func makeRepository(dir, alias string) error {
 	if err := tree.AddGlob("."); err != nil {
 		return err
 	}
-	author := &object.Signature{Name: "apaas", Email: "apaas@localhost", When: time.Now()}
-	if _, err := tree.Commit("A first page", &git.CommitOptions{Author: author}); err != nil {
+	if _, err := tree.Commit("A first page", &git.CommitOptions{}); err != nil {
 		return err
 	}
 	return os.Rename(tmp, dir)
+}
+
+// setAuthor names an author for the repository's commits, so that people can
+// commit who never told git their name.
+func setAuthor(repo *git.Repository) error {
+	cfg, err := repo.Config()
+	if err != nil {
+		return err
+	}
+	cfg.User.Name, cfg.User.Email = "apaas", "apaas@localhost"
+	return repo.SetConfig(cfg)
 }
