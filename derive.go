@@ -30,47 +30,13 @@ type deriver struct {
 
 // run derives until ctx ends.
 func (d *deriver) run(ctx context.Context) error {
-	for {
-		err := d.follow(ctx)
-		var slow *store.SlowError
-		var compacted *store.CompactedError
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.As(err, &slow), errors.As(err, &compacted):
-			continue
-		}
-		return err
-	}
-}
-
-func (d *deriver) follow(ctx context.Context) error {
-	page, err := d.store.List(ctx, "", store.ReadOptions{})
-	if err != nil {
-		return err
-	}
-	w, err := d.store.Watch(ctx, "", page.Rev)
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	dirty := map[artifact.Key]bool{}
-	for _, kv := range page.KVs {
-		d.touch(dirty, kv.Key)
-	}
-	for {
-		if err := d.deriveAll(ctx, dirty); err != nil {
-			return err
-		}
-		b, err := w.Next(ctx)
-		if err != nil {
-			return err
-		}
-		clear(dirty)
+	return store.Follow(ctx, d.store, "", func(b store.Batch, whole bool) error {
+		dirty := map[artifact.Key]bool{}
 		for _, e := range b.Events {
 			d.touch(dirty, e.Key)
 		}
-	}
+		return d.deriveAll(ctx, dirty)
+	})
 }
 
 // touch notes which subscriptions a key is about.

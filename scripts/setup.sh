@@ -42,6 +42,8 @@ find_missing() {
 	have php-fpm php-fpm8.5 php-fpm8.4 php-fpm8.3 php-fpm8.2 php-fpm8.1 php-fpm8.0 || missing php-fpm php-fpm
 	have nginx || missing nginx nginx-light
 	have python3 || missing python3 python3
+	# The race detector is linked by a C compiler.
+	[ -z "$test" ] || have gcc clang || missing gcc 'gcc libc6-dev'
 }
 
 missing() {

@@ -105,6 +105,7 @@ func (s *system) setup(args ...string) (code int, output string) {
 }
 
 const everything = "noninteractive install -y --no-install-recommends git php-fpm nginx-light python3 quiet\n"
+const tests = "noninteractive install -y --no-install-recommends git php-fpm nginx-light python3 gcc libc6-dev quiet\n"
 
 func TestSetup(t *testing.T) {
 	for _, c := range []struct {
@@ -117,20 +118,20 @@ func TestSetup(t *testing.T) {
 	}{
 		{"nothing is missing", func(s *system) { s.has("git", "php-fpm8.4", "nginx", "python3") }, nil, 0, nil, ""},
 		{"servers are in the system's folders", func(s *system) {
-			s.has("git", "python3")
+			s.has("git", "python3", "gcc")
 			s.program("usr/sbin/nginx", "")
 			s.program("usr/sbin/php-fpm8.2", "")
 		}, []string{"-test"}, 0, nil, ""},
 		{"everything is missing", func(*system) {}, []string{"-yes"}, 0, []string{"missing: git php-fpm nginx python3", "  apt-get install -y --no-install-recommends git php-fpm nginx-light python3\n"}, everything},
-		{"only what is missing is installed", func(s *system) { s.has("git", "python3") }, []string{"-yes", "-test"}, 0, []string{"missing: php-fpm nginx"},
+		{"only what is missing is installed", func(s *system) { s.has("git", "python3", "gcc") }, []string{"-yes", "-test"}, 0, []string{"missing: php-fpm nginx"},
 			"noninteractive install -y --no-install-recommends php-fpm nginx-light quiet\n"},
 		{"nobody to ask", func(*system) {}, nil, 0, []string{"scripts/setup.sh -yes"}, ""},
 		{"nobody to ask, for tests", func(*system) {}, []string{"-test"}, 1, []string{"the tests need these programs: git php-fpm nginx python3"}, ""},
 		{"no lists", func(s *system) { s.remove("var/lib/apt/lists/x_Packages") }, []string{"-yes"}, 0, []string{"missing:"}, "noninteractive update quiet\n" + everything},
 		{"old lists", func(s *system) { s.write("stale", "") }, []string{"-yes"}, 0, []string{"missing:"}, everything + "noninteractive update quiet\n" + everything},
 		{"nothing can be installed", func(s *system) { s.write("broken", "") }, []string{"-yes"}, 0, []string{"did not succeed"}, everything + "noninteractive update quiet\n" + everything},
-		{"nothing can be installed, for tests", func(s *system) { s.write("broken", "") }, []string{"-yes", "-test"}, 1, []string{"the tests need these programs: git php-fpm nginx python3"},
-			everything + "noninteractive update quiet\n" + everything},
+		{"nothing can be installed, for tests", func(s *system) { s.write("broken", "") }, []string{"-yes", "-test"}, 1, []string{"the tests need these programs: git php-fpm nginx python3 gcc"},
+			tests + "noninteractive update quiet\n" + tests},
 		{"not root", func(s *system) { s.user(1000) }, []string{"-yes"}, 0, []string{"as root:\n  apt-get install"}, ""},
 		{"not root, with sudo", func(s *system) { s.user(1000); s.has("sudo") }, []string{"-yes"}, 0, []string{"  sudo apt-get install -y --no-install-recommends git"}, ""},
 		{"not root, for tests", func(s *system) { s.user(1000); s.has("git", "nginx") }, []string{"-yes", "-test"}, 1, []string{"the tests need these programs: php-fpm python3"}, ""},
