@@ -52,6 +52,15 @@ type faultyInstance struct {
 	seq   uint64
 }
 
+// ready makes what the zero value lacks.
+func (f *faultyCloud) ready() *faultyCloud {
+	f.instances, f.byToken = map[cloud.InstanceID]*faultyInstance{}, map[string]cloud.InstanceID{}
+	if f.rnd == nil {
+		f.rnd = rand.New(rand.NewPCG(1, 2))
+	}
+	return f
+}
+
 func (f *faultyCloud) Capabilities() cloud.Capabilities {
 	return cloud.Capabilities{Idempotency: f.kind, ListLag: f.lag}
 }
@@ -142,11 +151,7 @@ type bed struct {
 }
 
 func newBed(t *testing.T, ctx context.Context, f *faultyCloud) *bed {
-	f.instances, f.byToken = map[cloud.InstanceID]*faultyInstance{}, map[string]cloud.InstanceID{}
-	if f.rnd == nil {
-		f.rnd = rand.New(rand.NewPCG(1, 2))
-	}
-	b := &bed{t: t, ctx: ctx, store: mem.New(), cloud: f}
+	b := &bed{t: t, ctx: ctx, store: mem.New(), cloud: f.ready()}
 	b.mirror = &topology.Mirror{Store: b.store}
 	b.control = b.newController()
 	return b

@@ -42,7 +42,7 @@ func (c *Controller) Run(ctx context.Context, lead *store.Leadership) error {
 	defer r.queue.close()
 	err = r.all(ctx)
 	r.calls.Wait()
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil
 	}
 	return err
