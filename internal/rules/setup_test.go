@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -167,6 +168,11 @@ func TestSetupLeavesThePolicyOfOthers(t *testing.T) {
 }
 
 func TestSetupInterrupted(t *testing.T) {
+	// What is ignored in the test's process (nohup, a job in the background) is
+	// ignored in its children, and no script can change that; what is caught is not.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		t.Run(sig.String(), func(t *testing.T) {
 			s := newSystem(t)
