@@ -146,6 +146,7 @@ func (d *deriver) remove(ctx context.Context, rec store.Record[topology.Cluster]
 		if err := d.logs.Forget(rec.Value.ID); err != nil {
 			return err
 		}
+		d.recorder.Forget(rec.Value.ID)
 		return d.commit(ctx, rec.Unchanged(),
 			store.Op{Key: rec.Key, Delete: true},
 			store.Op{Key: topology.WantKey(rec.Value.ID), Delete: true})

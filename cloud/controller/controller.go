@@ -163,18 +163,31 @@ type contact struct {
 	lost bool // its agent hung up: time to ask the cloud
 }
 
-// note records a report, and says whether it is newer than the last.
-func (h *heard) note(m topology.MemberID, seq uint64, now time.Time) bool {
+// note records that a member was heard of, and says whether what it said, by
+// its number, is news.
+func (h *heard) note(m topology.MemberID, seq uint64, now time.Time) (news bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.last == nil {
 		h.last = map[topology.MemberID]contact{}
 	}
-	if seq <= h.last[m].seq {
-		return false
+	c := h.last[m]
+	if seq < c.seq {
+		return false // late: it says nothing about now
 	}
-	h.last[m] = contact{at: now, seq: seq}
-	return true
+	h.last[m] = contact{at: now, seq: c.seq}
+	return seq > c.seq
+}
+
+// took records that a report is dealt with. One that could not be recorded is
+// news again when its agent repeats it.
+func (h *heard) took(m topology.MemberID, seq uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c, ok := h.last[m]; ok {
+		c.seq = max(c.seq, seq)
+		h.last[m] = c
+	}
 }
 
 // hangUp marks a member whose agent broke its connection.

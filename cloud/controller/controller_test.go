@@ -502,6 +502,45 @@ func TestJoin(t *testing.T) {
 	})
 }
 
+// brokenStore refuses every commit while it is broken.
+type brokenStore struct {
+	store.Store
+	broken bool
+}
+
+func (s *brokenStore) Commit(ctx context.Context, t store.Txn) (store.Revision, error) {
+	if s.broken {
+		return 0, store.ErrFull
+	}
+	return s.Store.Commit(ctx, t)
+}
+
+func TestReportThatCouldNotBeRecordedIsTakenWhenItIsRepeated(t *testing.T) {
+	records := &brokenStore{Store: mem.New()}
+	defer records.Close()
+	c := &controller.Controller{Store: records}
+	m := topology.Member{ID: "m", Cluster: clusterID, State: topology.Starting, Address: "127.0.0.1", Assigned: &release}
+	rec := store.NewRecord(topology.MemberKey(clusterID, m.ID), m)
+	op, err := rec.Put()
+	require.NoError(t, err)
+	_, err = records.Commit(t.Context(), store.Txn{Then: []store.Op{op}})
+	require.NoError(t, err)
+	state := func() topology.State {
+		rec, err := store.Read[topology.Member](t.Context(), records, rec.Key)
+		require.NoError(t, err)
+		return rec.Value.State
+	}
+	ready := controller.Report{Seq: 7, Ready: true, Serving: &topology.Runtime{Release: release, Ports: map[string]int{"http": 20000}}}
+	records.broken = true
+	require.ErrorIs(t, c.Report(t.Context(), clusterID, m.ID, ready), store.ErrFull)
+	records.broken = false
+	require.NoError(t, c.Report(t.Context(), clusterID, m.ID, ready))
+	require.Equal(t, topology.Active, state())
+	late := controller.Report{Seq: 6, Reason: "starting"}
+	require.NoError(t, c.Report(t.Context(), clusterID, m.ID, late))
+	require.Equal(t, topology.Active, state(), "a late report changes nothing")
+}
+
 func TestFencedLeaderStops(t *testing.T) {
 	f := &faultyCloud{kind: cloud.ByName}
 	inBubble(t, f, func(b *bed) {

@@ -29,6 +29,9 @@ func (c *Controller) Report(ctx context.Context, cl topology.ClusterID, id topol
 	_, err := c.update(ctx, cl, id, nil, func(m topology.Member) (topology.Member, error) {
 		return c.reported(m, r, now)
 	})
+	if err == nil {
+		c.heard.took(id, r.Seq)
+	}
 	return err
 }
 
