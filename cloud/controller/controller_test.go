@@ -50,6 +50,7 @@ type faultyInstance struct {
 	key   ed25519.PrivateKey
 	ended time.Time
 	seq   uint64
+	mute  bool // its agent cannot be heard
 }
 
 // ready makes what the zero value lacks.
@@ -212,7 +213,7 @@ func (b *bed) agents() {
 	b.cloud.mu.Lock()
 	all := []*faultyInstance{}
 	for _, i := range b.cloud.instances {
-		if i.ended.IsZero() {
+		if i.ended.IsZero() && !i.mute {
 			all = append(all, i)
 		}
 	}
@@ -350,6 +351,47 @@ func TestInstanceThatIsGoneIsReplaced(t *testing.T) {
 			b.control.HungUp(clusterID, victim.ID)
 			b.wait(10*time.Second, func() bool { return b.settled(2) })
 			require.Equal(b.t, 3, f.launches)
+		})
+	})
+}
+
+// mute keeps n agents from being heard, or lets all be heard again.
+func (f *faultyCloud) mute(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, i := range f.instances {
+		i.mute = n > 0
+		n--
+	}
+}
+
+func TestHalfOfFortySilentAtOnceAreNotReplaced(t *testing.T) {
+	f := &faultyCloud{kind: cloud.ByName}
+	inBubble(t, f, func(b *bed) {
+		b.set(40, 40, 40)
+		b.reign(func() {
+			b.wait(2*time.Minute, func() bool { return b.settled(40) })
+			f.mute(20)
+			for range 600 {
+				b.pass(time.Second)
+			}
+			require.Equal(b.t, 40, f.launches)
+			require.Len(b.t, f.alive(), 40)
+			f.mute(0)
+			b.wait(time.Minute, func() bool { return b.settled(40) })
+			require.Equal(b.t, 40, f.launches)
+		})
+	})
+}
+
+func TestOneOfThreeSilentIsReplacedAfterItsGrace(t *testing.T) {
+	f := &faultyCloud{kind: cloud.ByName}
+	inBubble(t, f, func(b *bed) {
+		b.set(3, 3, 3)
+		b.reign(func() {
+			b.wait(time.Minute, func() bool { return b.settled(3) })
+			f.mute(1)
+			b.wait(3*time.Minute, func() bool { return f.launches == 4 && b.settled(3) })
 		})
 	})
 }

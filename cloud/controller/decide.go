@@ -17,6 +17,7 @@ type situation struct {
 	heard   func(topology.MemberID) contact                // what agents said
 	seen    func(topology.MemberRecord) sighting           // what the cloud said
 	idle    func(topology.MemberID, topology.Runtime) bool // whether a runtime's work is done
+	blind   func() bool                                    // whether silence proves nothing just now
 	timing  timing
 }
 
@@ -165,7 +166,7 @@ func (d *decider) alive(m topology.MemberRecord, expired bool) {
 	case topology.Initialized, topology.Starting:
 		d.booting(m, expired)
 	case topology.Suspended:
-		if expired {
+		if expired && !d.blind() {
 			d.end(m, "silent for longer than its grace", false)
 			break
 		}
@@ -206,15 +207,12 @@ func (d *decider) silence(m topology.MemberRecord) topology.MemberRecord {
 		return m
 	}
 	c := d.heard(m.ID)
-	last := c.at
-	if last.Before(d.started) {
-		last = d.started
-	}
-	if last.Before(m.Since) && m.State == topology.Starting {
-		last = m.Since
-	}
-	late, dead := last.Add(d.timing.heartbeat*3/2), last.Add(3*d.timing.heartbeat)
+	last := lastHeard(m, c, d.started)
+	late, dead := last.Add(d.timing.heartbeat*3/2), last.Add(silentFor*d.timing.heartbeat)
 	switch {
+	case !d.now.Before(dead) && d.blind():
+		d.plan.observe[m.Account] = true
+		d.plan.again(d.now.Add(d.timing.heartbeat))
 	case !d.now.Before(dead):
 		return d.move(m, topology.Suspended, "not heard of since "+last.UTC().Format(time.RFC3339), d.now.Add(d.timing.grace))
 	case c.lost || !d.now.Before(late):
@@ -224,6 +222,22 @@ func (d *decider) silence(m topology.MemberRecord) topology.MemberRecord {
 		d.plan.again(late)
 	}
 	return m
+}
+
+// silentFor is how many heartbeats may fail to come.
+const silentFor = 3
+
+// lastHeard is when a member was last heard of, as far as this controller can
+// tell: it listens only since it started, and to an agent only since its join.
+func lastHeard(m topology.MemberRecord, c contact, started time.Time) time.Time {
+	last := c.at
+	if last.Before(started) {
+		last = started
+	}
+	if last.Before(m.Since) && m.State == topology.Starting {
+		last = m.Since
+	}
+	return last
 }
 
 // retired drops the runtimes that have nothing left to do: their agent stops them.

@@ -28,6 +28,7 @@ type scene struct {
 	lost    bool
 	seen    sighting
 	idle    bool
+	blind   bool
 }
 
 func cluster(change ...func(*topology.Cluster)) topology.Cluster {
@@ -79,6 +80,7 @@ func (s scene) at(now time.Time) situation {
 		heard: func(topology.MemberID) contact { return contact{at: now.Add(-s.silent), lost: s.lost} },
 		seen:  func(topology.MemberRecord) sighting { return s.seen },
 		idle:  func(topology.MemberID, topology.Runtime) bool { return s.idle },
+		blind: func() bool { return s.blind },
 		timing: timing{
 			heartbeat: 15 * time.Second, boot: time.Minute, grace: time.Minute, drain: time.Minute,
 			tombstone: func(string) time.Duration { return time.Hour },
@@ -275,6 +277,34 @@ func TestSilenceSuspendsAndTheGraceEnds(t *testing.T) {
 	s.silent = 0
 	require.Equal(t, []string{"observe here"}, summary(decide(s.at(t0.Add(104*time.Second)))), "within its grace it is supply")
 	require.Equal(t, []string{"launch r1", "m0 Terminating"}, summary(decide(s.at(t0.Add(106*time.Second)))))
+}
+
+func TestSilenceProvesNothingToABlindSensor(t *testing.T) {
+	s := scene{cluster: cluster(), silent: time.Hour, blind: true, want: want(2), members: []topology.Member{
+		member(0, topology.Active), member(1, topology.Suspended, func(m *topology.Member) { m.Deadline = t0.Add(time.Minute) }),
+	}}
+	require.Equal(t, []string{"observe here"}, summary(decide(s.at(t0.Add(time.Hour)))), "nothing is replaced")
+	s.seen = sighting{missing: true, gone: true}
+	require.Equal(t, []string{"launch r1", "launch r1", "m0 Terminating", "m1 Terminating"}, summary(decide(s.at(t0.Add(time.Hour)))), "what the cloud says is evidence")
+}
+
+func TestBlind(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		silent, total int
+		want          bool
+	}{
+		{"one of three", 1, 3, false},
+		{"all of a small platform", 4, 4, false},
+		{"five of five", 5, 5, true},
+		{"five of sixteen", 5, 16, true},
+		{"five of seventeen", 5, 17, false},
+		{"half of forty", 20, 40, true},
+		{"30 % exactly", 30, 100, false},
+		{"nobody", 0, 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) { require.Equal(t, c.want, blind(c.silent, c.total)) })
+	}
 }
 
 func TestBootTimeoutRefusesTheCandidate(t *testing.T) {

@@ -75,12 +75,13 @@ type run struct {
 	observers map[string]*observer
 	calls     sync.WaitGroup // to clouds, in flight
 
-	mu     sync.Mutex
-	busy   map[topology.MemberID]bool            // a call about it is in flight
-	pauses map[topology.MemberID]pause           // after a call that failed
-	ended  map[topology.MemberID]time.Time       // when Terminate last succeeded
-	absent map[topology.MemberID]time.Time       // the first list without it
-	minRev map[topology.ClusterID]store.Revision // what the loop itself has written
+	mu       sync.Mutex
+	wasBlind bool
+	busy     map[topology.MemberID]bool            // a call about it is in flight
+	pauses   map[topology.MemberID]pause           // after a call that failed
+	ended    map[topology.MemberID]time.Time       // when Terminate last succeeded
+	absent   map[topology.MemberID]time.Time       // the first list without it
+	minRev   map[topology.ClusterID]store.Revision // what the loop itself has written
 }
 
 // pause keeps calls about a member apart.
@@ -159,7 +160,7 @@ func (r *run) reconcile(ctx context.Context, id topology.ClusterID) error {
 	if c == nil {
 		return nil
 	}
-	p := decide(r.situation(c))
+	p := decide(r.situation(v, c))
 	if err := r.execute(ctx, v, c, &p); err != nil {
 		return err
 	}
@@ -172,9 +173,11 @@ func (r *run) reconcile(ctx context.Context, id topology.ClusterID) error {
 	return nil
 }
 
-func (r *run) situation(c *topology.ClusterView) situation {
+func (r *run) situation(v *topology.View, c *topology.ClusterView) situation {
+	now := time.Now()
 	return situation{
-		now: time.Now(), cluster: c, started: r.started,
+		now: now, cluster: c, started: r.started,
+		blind: sync.OnceValue(func() bool { return r.blind(v, now) }),
 		heard: r.heard.of, seen: r.seen,
 		idle: func(m topology.MemberID, rt topology.Runtime) bool {
 			rec, ok := c.Member(m)
