@@ -22,6 +22,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -91,12 +92,12 @@ const (
 	callRetry   = 500 * time.Millisecond // between two calls about the same instance, at first
 )
 
-func (c *Controller) heartbeat() time.Duration { return orDefault(c.Heartbeat, 15*time.Second) }
-func (c *Controller) boot() time.Duration      { return orDefault(c.Boot, 10*time.Minute) }
-func (c *Controller) grace() time.Duration     { return orDefault(c.Grace, time.Minute) }
-func (c *Controller) drain() time.Duration     { return orDefault(c.Drain, time.Minute) }
+func (c *Controller) heartbeat() time.Duration { return cmp.Or(c.Heartbeat, 15*time.Second) }
+func (c *Controller) boot() time.Duration      { return cmp.Or(c.Boot, 10*time.Minute) }
+func (c *Controller) grace() time.Duration     { return cmp.Or(c.Grace, time.Minute) }
+func (c *Controller) drain() time.Duration     { return cmp.Or(c.Drain, time.Minute) }
 func (c *Controller) sweepEvery() time.Duration {
-	return orDefault(c.Sweep, 90*time.Second)
+	return cmp.Or(c.Sweep, 90*time.Second)
 }
 
 func (c *Controller) attempts() int {
@@ -138,14 +139,7 @@ func (c *Controller) tombstoneFor(a *cloud.Account) time.Duration {
 }
 
 func (c *Controller) orphanGrace(a *cloud.Account) time.Duration {
-	return orDefault(c.OrphanGrace, a.Settle()+5*time.Minute)
-}
-
-func orDefault(d, def time.Duration) time.Duration {
-	if d > 0 {
-		return d
-	}
-	return def
+	return cmp.Or(c.OrphanGrace, a.Settle()+5*time.Minute)
 }
 
 // heard remembers, in memory, when each member was last heard of, and the

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -59,7 +60,7 @@ func (c *Client) Run(ctx context.Context) error {
 	if len(c.URLs) == 0 {
 		return errors.New("no address of a control plane")
 	}
-	longest := orDefault(c.Retry, 10*time.Second)
+	longest := cmp.Or(c.Retry, 10*time.Second)
 	wait := longest / 100
 	for i := 0; ; i++ {
 		frames, err := c.follow(ctx, c.URLs[i%len(c.URLs)])
@@ -83,7 +84,7 @@ func (c *Client) Run(ctx context.Context) error {
 func (c *Client) follow(ctx context.Context, base string) (frames int, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	silence := orDefault(c.Silence, 45*time.Second)
+	silence := cmp.Or(c.Silence, 45*time.Second)
 	watchdog := time.AfterFunc(silence, func() { cancel(fmt.Errorf("silent for %v", silence)) })
 	defer watchdog.Stop()
 

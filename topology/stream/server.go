@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -109,7 +110,7 @@ func (s *subscription) run(ctx context.Context) error {
 		if err := s.update(v); err != nil {
 			return err
 		}
-		if !pause(ctx, orDefault(s.server.Coalesce, 50*time.Millisecond)) {
+		if !pause(ctx, cmp.Or(s.server.Coalesce, 50*time.Millisecond)) {
 			return nil
 		}
 	}
@@ -120,7 +121,7 @@ func (s *subscription) next(ctx context.Context) (*topology.View, error) {
 	if s.last == nil {
 		return s.server.Source.Next(ctx, 0)
 	}
-	ctx, cancel := context.WithTimeout(ctx, orDefault(s.server.Sync, 15*time.Second))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.server.Sync, 15*time.Second))
 	defer cancel()
 	for {
 		v, err := s.server.Source.Next(ctx, s.last.Rev)
@@ -152,7 +153,7 @@ func (s *subscription) update(v *topology.View) error {
 }
 
 func (s *subscription) send(f frame) error {
-	timeout := orDefault(s.server.WriteTimeout, 5*time.Second)
+	timeout := cmp.Or(s.server.WriteTimeout, 5*time.Second)
 	if err := s.rc.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
@@ -167,13 +168,6 @@ func (s *Server) log() *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	return s.Log
-}
-
-func orDefault(d, def time.Duration) time.Duration {
-	if d > 0 {
-		return d
-	}
-	return def
 }
 
 // pause waits, and reports whether ctx is still alive.
