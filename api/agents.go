@@ -10,6 +10,7 @@ import (
 
 	"github.com/gostratos/stratos/agent/wire"
 	"github.com/gostratos/stratos/artifact"
+	"github.com/gostratos/stratos/autoscale"
 	"github.com/gostratos/stratos/cloud/controller"
 	"github.com/gostratos/stratos/topology"
 )
@@ -106,6 +107,13 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := s.Controller.Report(r.Context(), m.Cluster, m.ID, report); err != nil {
 		return err
+	}
+	// Its load is a signal for scaling; without seconds it says nothing of traffic.
+	err := s.Recorder.Record(autoscale.Report{
+		Source: "agent/" + string(m.ID), Seq: st.Seq, Cluster: m.Cluster, LoadAverage: st.Load, Memory: float64(st.Memory),
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBadRequest, err)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

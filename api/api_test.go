@@ -301,6 +301,22 @@ func TestSamplesReachTheRecorder(t *testing.T) {
 	require.InDelta(t, 7, samples[len(samples)-1].InFlight, 7)
 }
 
+func TestAgentsLoadIsASignal(t *testing.T) {
+	b := newBed(t)
+	body, err := json.Marshal(wire.Status{Seq: 1, Phase: wire.PhaseStarting, Load: 1.5, Memory: 1 << 20})
+	require.NoError(t, err)
+	code, text := b.do("POST", wire.StatusPath, string(body), agentOf("member-of-a"))
+	require.Equal(t, 204, code, text)
+	samples, _ := b.recorder.Observe("default.a", time.Now(), time.Second)
+	require.Empty(t, samples, "an agent says nothing of traffic")
+	code, text = b.do("POST", "/v1/samples", `{"source":"s","seq":1,"cluster":"default.a","seconds":1,"inFlightSeconds":7,"arrivals":1,"served":1}`, admin)
+	require.Equal(t, 204, code, text)
+	samples, _ = b.recorder.Observe("default.a", time.Now(), time.Second)
+	require.NotEmpty(t, samples)
+	last := samples[len(samples)-1]
+	require.Equal(t, [2]float64{1.5, 1 << 20}, [2]float64{last.LoadAverage, last.Memory})
+}
+
 func TestLogsAreKeptOnceAndInOrder(t *testing.T) {
 	b := newBed(t)
 	lines := func(from uint64, texts ...string) string {
