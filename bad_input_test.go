@@ -75,6 +75,7 @@ func TestSubscribeRefusesAndLeavesNothing(t *testing.T) {
 		{"a path instead of artifact.Dir", url(s.dir, ""), artifact.ErrURL, "local folders are not allowed"},
 		{"unknown cartridge", func(s *tenant.Subscription) { s.Cartridge = "cobol" }, nil, `unknown cartridge "cobol": this flavour has php, proc`},
 		{"unknown policy", func(s *tenant.Subscription) { s.Policy = "wild" }, nil, `unknown scaling policy "wild"`},
+		{"unknown placement", func(s *tenant.Subscription) { s.Placement = "spread" }, nil, `unknown placement "spread"`},
 		{"unknown tenant", func(s *tenant.Subscription) { s.Tenant = "nobody" }, nil, `no tenant "nobody"`},
 		{"alias that is no name", func(s *tenant.Subscription) { s.Alias = "My App" }, tenant.ErrInvalid, `alias "My App"`},
 		{"bounds the wrong way round", sized(3, 1), tenant.ErrInvalid, "minimum 3 and maximum 1"},

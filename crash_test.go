@@ -205,7 +205,7 @@ func TestKilledControlPlane(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 
 	c := startControl(t, args, log)
-	c.settle(1)
+	known := count(c.settle(1))
 	c.kill(syscall.SIGTERM)
 	steps := []controller.Step{
 		controller.BeforeS1, controller.AfterS1, controller.BeforeS2, controller.AfterS2, controller.BeforeS3,
@@ -232,7 +232,10 @@ func TestKilledControlPlane(t *testing.T) {
 			}
 		}
 		c = startControl(t, args, log)
-		c.exactlyOneEach(c.settle(4)[topology.Active])
+		members := c.settle(4)
+		c.exactlyOneEach(members[topology.Active])
+		known += 3
+		require.Equal(t, known, count(members), "%s: members ever made, tombstones included: three more, whatever was killed", name)
 		c.scale(1)
 		c.settle(1)
 		c.kill(syscall.SIGTERM)

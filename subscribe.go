@@ -66,6 +66,9 @@ func (p *Platform) checkSubscription(ctx context.Context, s tenant.Subscription)
 		known := slices.DeleteFunc(slices.Sorted(maps.Keys(p.cfg.Policies)), func(n string) bool { return n == "" })
 		return fmt.Errorf("subscription %s: unknown scaling policy %q: this flavour has the default and [%s]", s.Alias, s.Policy, strings.Join(known, ", "))
 	}
+	if s.Placement != "" {
+		return fmt.Errorf("subscription %s: unknown placement %q: this flavour has only the default, its accounts one after another", s.Alias, s.Placement)
+	}
 	if _, err := store.Read[tenant.Tenant](ctx, p.store, tenant.Key(s.Tenant)); err != nil {
 		if errors.Is(err, store.ErrNotFound) {
 			return fmt.Errorf("subscription %s: there is no tenant %q", s.Alias, s.Tenant)

@@ -67,7 +67,7 @@ type Subscription struct {
 	Max int `json:"max"` // most members. Default: Min, at least 1
 
 	Policy    string `json:"policy,omitempty"`    // scaling policy by name. Default: the flavour's
-	Placement string `json:"placement,omitempty"` // Default: the flavour's
+	Placement string `json:"placement,omitempty"` // Default: the accounts one after another, and there is no other yet
 	Size      string `json:"size,omitempty"`      // of the instances. Default: the cartridge's
 
 	// Settings are the cartridge's own, by its names; Env is given to the program.
