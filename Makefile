@@ -5,7 +5,7 @@ FUZZTIME ?= 20000x
 TOOL      = $(GO) tool -modfile=internal/tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help run test vet lint fmt-check tidy-check fuzz bench-main build examples
+.PHONY: help run test test-programs vet lint fmt-check tidy-check fuzz simulate reliability bench-main bench-control build examples
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +16,16 @@ run: ## run the sample PaaS; installs what it needs after asking (YES=1: without
 
 test: ## run all tests; installs what they need, as root on Debian
 	@scripts/setup.sh -yes -test
+	@$(MAKE) --no-print-directory test-programs
 	$(GO) test -race -timeout 15m ./...
+
+test-programs: bin/test/etcd bin/test/versitygw ## build the servers that tests talk to into bin/test/
+
+bin/test/etcd: internal/tools/go.mod internal/tools/go.sum
+	$(GO) build -C internal/tools -trimpath -ldflags='-s -w' -o $(CURDIR)/$@ go.etcd.io/etcd/server/v3
+
+bin/test/versitygw: internal/tools/s3/go.mod internal/tools/s3/go.sum
+	$(GO) build -C internal/tools/s3 -trimpath -ldflags='-s -w' -o $(CURDIR)/$@ github.com/versity/versitygw/cmd/versitygw
 
 build: ## build the command into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -36,9 +45,18 @@ fmt-check: ## fail if a file is not formatted
 tidy-check: ## fail if a go.mod or go.sum is not tidy
 	$(GO) mod tidy -diff
 	cd internal/tools && $(GO) mod tidy -diff
+	cd internal/tools/s3 && $(GO) mod tidy -diff
 
 fuzz: ## run every fuzz test for a short while (FUZZTIME=20000x)
 	@scripts/fuzz.sh $(FUZZTIME)
 
+reliability: test-programs ## everything that may not be lost, leaked or doubled; an hour or so (ARGS="-short": minutes)
+	$(GO) run ./internal/reliability $(ARGS)
+
 bench-main: ## measure the main job: launch, idle cost, start of the example
 	$(GO) run ./internal/bench/mainjob
+
+bench-control: ## measure the control plane with 10 000 clusters and 100 000 members, and a tenth of that
+	$(GO) run ./internal/bench/control $(ARGS)
+	$(GO) run ./internal/bench/stream -clusters 1000 -members 10000
+	$(GO) run ./internal/bench/stream

@@ -44,6 +44,8 @@ find_missing() {
 	have python3 || missing python3 python3
 	# The race detector is linked by a C compiler.
 	[ -z "$test" ] || have gcc clang || missing gcc 'gcc libc6-dev'
+	# Tests cut machines off from each other in network namespaces.
+	[ -z "$test" ] || have ip || missing ip iproute2
 }
 
 missing() {

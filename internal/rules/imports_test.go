@@ -44,15 +44,20 @@ func importRules() []rule {
 		{"balancer/*", []string{"balancer", "topology"}},
 		{"agent/wire", []string{"cartridge"}},
 		// A topology is read from a store.Revision on.
-		{"agent", []string{"agent/wire", "cartridge", "topology", "topology/stream", "artifact/archive", "store"}},
-		{"api/client", []string{"api", "agent/wire", "store", "tenant", "topology", "topology/stream", "cloud", "artifact", "cartridge", "autoscale", "balancer"}},
-		{"api", append(domain, "agent/wire")},
+		{"agent", []string{"agent/wire", "cartridge", "topology", "topology/stream", "artifact/archive", "store", "internal/ca"}},
+		{"api/client", []string{"agent/wire", "store", "tenant", "topology", "topology/stream", "cloud", "artifact", "cartridge", "autoscale", "balancer"}},
+		// Replicas call each other as everybody else does.
+		{"api", append(domain, "agent/wire", "api/client")},
 		{"console", []string{"api/client"}},
-		{".", append(domain, "agent/wire", "store/bolt", "balancer/proxy", "api")},
+		{".", append(domain, "agent/wire", "store/bolt", "balancer/proxy", "api", "api/client", "internal/ca")},
 		// Programs choose what they link; nobody imports them but themselves.
-		{"cmd/stratos/...", append(domain, ".", "console", "api/client", "cartridge/...", "cloud/...", "cmd/stratos/internal/...")},
+		{"cmd/stratos/...", append(domain, ".", "console", "api/client", "cartridge/...", "cloud/...", "store/...", "artifact/...", "internal/ca", "cmd/stratos/internal/...")},
 		{"examples/...", append(domain, ".", "console", "api/client", "cartridge/...", "cloud/...", "store/...", "autoscale/...", "balancer/...", "examples/...")},
 		{"internal/rules", nil},
+		{"internal/ca", nil},
+		{"internal/mutation", nil},
+		{"internal/testprograms/...", []string{"internal/testprograms/..."}},
+		{"internal/reliability/...", append(domain, "store/...", "api/client", "internal/ca", "internal/reliability/...", "internal/testprograms/...")},
 		{"internal/bench/...", append(domain, ".", "agent", "agent/wire", "api", "cartridge/...", "cloud/...", "store/...", "autoscale/...", "balancer/...", "artifact/...", "internal/bench/...")},
 	}
 }

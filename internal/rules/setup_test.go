@@ -47,6 +47,7 @@ for p; do
 	case $p in
 	php-fpm) p=php-fpm8.2 ;;
 	nginx-light) p=nginx ;;
+	iproute2) p=ip ;;
 	-*|install) continue ;;
 	esac
 	printf '#!/bin/sh\n' >"$SETUP_ROOT/usr/sbin/$p"
@@ -106,7 +107,7 @@ func (s *system) setup(args ...string) (code int, output string) {
 }
 
 const everything = "noninteractive install -y --no-install-recommends git php-fpm nginx-light python3 quiet\n"
-const tests = "noninteractive install -y --no-install-recommends git php-fpm nginx-light python3 gcc libc6-dev quiet\n"
+const tests = "noninteractive install -y --no-install-recommends git php-fpm nginx-light python3 gcc libc6-dev iproute2 quiet\n"
 
 func TestSetup(t *testing.T) {
 	for _, c := range []struct {
@@ -119,12 +120,12 @@ func TestSetup(t *testing.T) {
 	}{
 		{"nothing is missing", func(s *system) { s.has("git", "php-fpm8.4", "nginx", "python3") }, nil, 0, nil, ""},
 		{"servers are in the system's folders", func(s *system) {
-			s.has("git", "python3", "gcc")
+			s.has("git", "python3", "gcc", "ip")
 			s.program("usr/sbin/nginx", "")
 			s.program("usr/sbin/php-fpm8.2", "")
 		}, []string{"-test"}, 0, nil, ""},
 		{"everything is missing", func(*system) {}, []string{"-yes"}, 0, []string{"missing: git php-fpm nginx python3", "  apt-get install -y --no-install-recommends git php-fpm nginx-light python3\n"}, everything},
-		{"only what is missing is installed", func(s *system) { s.has("git", "python3", "gcc") }, []string{"-yes", "-test"}, 0, []string{"missing: php-fpm nginx"},
+		{"only what is missing is installed", func(s *system) { s.has("git", "python3", "gcc", "ip") }, []string{"-yes", "-test"}, 0, []string{"missing: php-fpm nginx"},
 			"noninteractive install -y --no-install-recommends php-fpm nginx-light quiet\n"},
 		{"nobody to ask", func(*system) {}, nil, 0, []string{"scripts/setup.sh -yes"}, ""},
 		{"nobody to ask, for tests", func(*system) {}, []string{"-test"}, 1, []string{"the tests need these programs: git php-fpm nginx python3"}, ""},

@@ -18,10 +18,14 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 		return err
 	}
 	return writeFile(path, func(f *os.File) error {
-		return s.db.View(func(tx *bbolt.Tx) error {
+		err := s.look(func(tx *bbolt.Tx) error {
 			_, err := tx.WriteTo(stoppable{ctx, f})
 			return err
 		})
+		if err != nil {
+			return err
+		}
+		return checkFile(f.Name(), lockTimeout) // a damaged one is worse than none
 	})
 }
 
@@ -29,6 +33,9 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 // that readers who saw revisions that the backup has not forget them. The
 // store must not exist yet: nothing is overwritten.
 func Restore(ctx context.Context, backup, path string) error {
+	if err := checkFile(backup, lockTimeout); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
 	from, err := os.Open(backup)
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
@@ -38,7 +45,7 @@ func Restore(ctx context.Context, backup, path string) error {
 		if _, err := io.Copy(stoppable{ctx, f}, from); err != nil {
 			return err
 		}
-		db, err := openFile(f.Name(), 0)
+		db, err := openFile(f.Name(), lockTimeout)
 		if err != nil {
 			return err
 		}

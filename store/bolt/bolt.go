@@ -40,7 +40,7 @@ type Options struct {
 // Store is an open file. Create it with [Open].
 type Store struct {
 	path   string
-	db     *bbolt.DB
+	db     *database
 	id     store.ID
 	hub    *hub.Hub
 	leases *leases.Keeper
@@ -51,6 +51,7 @@ type Store struct {
 	running sync.WaitGroup
 	once    sync.Once
 	failed  atomic.Pointer[error] // why the file is no longer trusted
+	stuck   atomic.Bool           // bbolt stayed locked, for ever
 
 	// Only the committer uses these.
 	retention retention.Keeper
@@ -60,8 +61,10 @@ type Store struct {
 var _ store.Store = (*Store)(nil)
 
 // Open opens the store at path, or creates it with mode 0600; the folder must
-// exist. A file that another process has open is a [store.ErrInUse]. The store
-// owns goroutines from now on, until Close.
+// exist, on a file system with hard links. A file that another process has open
+// is a [store.ErrInUse]. The structure of the whole file is checked: one that
+// is damaged is an error, and left as it is. The store owns goroutines from now
+// on, until Close.
 func Open(path string, o *Options) (*Store, error) {
 	if o == nil {
 		o = &Options{}
@@ -87,7 +90,7 @@ func Open(path string, o *Options) (*Store, error) {
 
 // load reads what the store knows about itself, and gives each lease a full ttl again.
 func (s *Store) load() error {
-	return s.db.View(func(tx *bbolt.Tx) error {
+	return s.look(func(tx *bbolt.Tx) error {
 		m, err := readMeta(tx)
 		if err != nil {
 			return err
@@ -110,9 +113,15 @@ func (s *Store) Close() error {
 	s.once.Do(func() {
 		close(s.stop)
 		s.leases.Close()
-		s.running.Wait()
+		if !s.stuck.Load() { // else the committer may wait for bbolt's lock, for ever
+			s.running.Wait()
+		}
 		s.hub.Close()
-		err = s.db.Close()
+		if s.stuck.Load() {
+			err = s.db.file.Close() // what is mapped stays so, and locked, until the process ends
+		} else {
+			err = s.db.Close()
+		}
 	})
 	return err
 }

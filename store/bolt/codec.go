@@ -14,7 +14,7 @@ type change struct {
 	before store.KV
 }
 
-var errDamaged = errors.New("damaged record")
+var errDamaged = errors.New("damaged")
 
 // appendKV encodes everything but the key: Create, Mod and Lease as varints,
 // then the value up to the end.

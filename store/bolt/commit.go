@@ -129,43 +129,51 @@ func (s *Store) write(group []*job) (*writer, error) {
 	if err := s.failed.Load(); err != nil {
 		return nil, *err
 	}
-	tx, err := s.db.Begin(true)
+	tx, err := s.begin(true)
 	if err != nil {
 		return nil, s.broken(err)
 	}
-	w, err := newWriter(tx)
-	if err == nil {
-		for _, j := range group {
-			if j.err = j.work(w); j.err == nil {
-				j.rev = w.meta.rev
-			}
-			if err = w.err; err != nil {
-				break
-			}
-		}
-	}
+	var w *writer
+	err = guard(func() (err error) { w, err = work(tx, group); return err })
 	if err != nil || !w.dirty {
-		if undone := tx.Rollback(); undone != nil || err != nil {
+		if undone := s.locked(tx.Rollback); undone != nil || err != nil {
 			return nil, s.notWritten(errors.Join(err, undone))
 		}
 		return w, nil
 	}
-	if err := w.finish(); err != nil {
-		return nil, s.notWritten(errors.Join(err, tx.Rollback()))
-	}
 	id := tx.ID()
-	if err := tx.Commit(); err != nil {
-		_ = tx.Rollback() // bbolt forgets it after some errors, and would lock up; else it is closed already
+	if err := guard(tx.Commit); err != nil {
+		_ = s.locked(tx.Rollback) // bbolt forgets it after some errors, and would lock up; else it is closed already
 		return nil, s.commitFailed(id, err)
 	}
 	return w, nil
+}
+
+// work does the work of a group, each job with its own result, up to the commit.
+func work(tx *bbolt.Tx, group []*job) (*writer, error) {
+	w, err := newWriter(tx)
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range group {
+		if j.err = j.work(w); j.err == nil {
+			j.rev = w.meta.rev
+		}
+		if w.err != nil {
+			return nil, w.err
+		}
+	}
+	if !w.dirty {
+		return w, nil
+	}
+	return w, w.finish()
 }
 
 // commitFailed tells apart what bbolt does not: whether the transaction id
 // surely left no trace.
 func (s *Store) commitFailed(id int, err error) error {
 	newest := id
-	look := s.db.View(func(tx *bbolt.Tx) error {
+	look := s.look(func(tx *bbolt.Tx) error {
 		newest = tx.ID()
 		return nil
 	})
@@ -187,7 +195,11 @@ func (s *Store) notWritten(err error) error {
 // broken ends the use of the file: what was read or synced after a failed
 // write could be something that is not on the disk.
 func (s *Store) broken(err error) error {
-	err = fmt.Errorf("store %s can no longer be written (%w): mend the disk, then restart", s.path, err)
+	mend := "mend the disk, then restart"
+	if errors.Is(err, errDamaged) {
+		mend = cure
+	}
+	err = fmt.Errorf("store %s can no longer be written (%w): %s", s.path, err, mend)
 	s.failed.CompareAndSwap(nil, &err)
 	return err
 }
@@ -211,12 +223,15 @@ func full(err error) error {
 
 // compactSome forgets a little of the history that nobody needs to see any more.
 func (s *Store) compactSome() {
+	if s.failed.Load() != nil {
+		return
+	}
 	var m meta
-	err := s.db.View(func(tx *bbolt.Tx) (err error) {
+	err := s.look(func(tx *bbolt.Tx) (err error) {
 		m, err = readMeta(tx)
 		return err
 	})
-	if err != nil || s.failed.Load() != nil {
+	if err != nil {
 		return // whoever uses the store next is told
 	}
 	s.horizon = max(s.horizon, s.retention.Horizon(time.Now(), m.rev, m.compacted))

@@ -11,14 +11,15 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
-	"sync"
+	"strconv"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/gostratos/stratos/internal/reliability/crash"
+	"github.com/gostratos/stratos/internal/reliability/ledger"
 	"github.com/gostratos/stratos/store"
 	"github.com/gostratos/stratos/store/bolt"
 )
@@ -27,16 +28,23 @@ import (
 const (
 	childEnv = "STRATOS_BOLT_TEST_CHILD"
 	fileEnv  = "STRATOS_BOLT_TEST_FILE"
+	runEnv   = "STRATOS_BOLT_TEST_RUN"
 
 	childWrites = "writes" // until it is killed
+	childLies   = "lies"   // writes without syncing
 	childFills  = "fills"  // until the file may not grow
 	childHolds  = "holds"  // the file, until its input ends
 
-	fileLimit = 1 << 20
+	fileLimit    = 1 << 20
+	crashWriters = 8
 )
 
 func TestMain(m *testing.M) {
-	child, ok := map[string]func(string) error{childWrites: writeForever, childFills: fillUp, childHolds: hold}[os.Getenv(childEnv)]
+	child, ok := map[string]func(string) error{
+		childWrites: func(path string) error { return writeForever(path, func(*bolt.Store) {}) },
+		childLies:   func(path string) error { return writeForever(path, bolt.WithoutSync) },
+		childFills:  fillUp, childHolds: hold,
+	}[os.Getenv(childEnv)]
 	if !ok {
 		os.Exit(m.Run())
 	}
@@ -46,12 +54,19 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// startChild re-executes the test binary as a child. Its standard output comes back line by line.
-func startChild(t *testing.T, what, path string) (*exec.Cmd, io.WriteCloser, *bufio.Scanner) {
+// childCommand re-executes the test binary as a child.
+func childCommand(ctx context.Context, t *testing.T, what, path, run string) *exec.Cmd {
+	t.Helper()
 	exe, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), exe)
-	cmd.Env = append(os.Environ(), childEnv+"="+what, fileEnv+"="+path)
+	cmd := exec.CommandContext(ctx, exe)
+	cmd.Env = append(os.Environ(), childEnv+"="+what, fileEnv+"="+path, runEnv+"="+run)
+	return cmd
+}
+
+// startChild re-executes the test binary as a child. Its standard output comes back line by line.
+func startChild(t *testing.T, what, path string) (*exec.Cmd, io.WriteCloser, *bufio.Scanner) {
+	cmd := childCommand(t.Context(), t, what, path, "")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
@@ -61,100 +76,43 @@ func startChild(t *testing.T, what, path string) (*exec.Cmd, io.WriteCloser, *bu
 	return cmd, in, bufio.NewScanner(out)
 }
 
-const crashWriters = 4
-
-// writeForever acknowledges each transaction of three keys on standard output.
-func writeForever(path string) error {
-	s, err := bolt.Open(path, &bolt.Options{KeepRevisions: 50, KeepFor: 1}) // compacting all the time
+// writeForever opens a store that compacts all the time, and acknowledges on standard output.
+func writeForever(path string, alter func(*bolt.Store)) error {
+	s, err := bolt.Open(path, &bolt.Options{KeepRevisions: 50, KeepFor: 1})
 	if err != nil {
 		return err
 	}
-	var out sync.Mutex
-	errs := make(chan error)
-	for i := range crashWriters {
-		go func() {
-			prefix := fmt.Sprintf("%d-%d", os.Getpid(), i)
-			for n := 0; ; n++ {
-				v := []byte(fmt.Sprintf("%s %d", prefix, n))
-				x := store.Txn{Then: []store.Op{
-					{Key: "a/" + prefix, Value: v}, {Key: "b/" + prefix, Value: v},
-					{Key: fmt.Sprintf("all/%s/%d", prefix, n), Value: v},
-				}}
-				rev, err := s.Commit(context.Background(), x)
-				if err != nil {
-					errs <- err
-					return
-				}
-				out.Lock()
-				fmt.Printf("%d %s %d\n", rev, prefix, n)
-				out.Unlock()
-			}
-		}()
+	alter(s)
+	return ledger.Write(context.Background(), s, os.Stdout, os.Getenv(runEnv), crashWriters)
+}
+
+// testSeed is what a random test begins with: printed, and the one of a failure can be given.
+func testSeed(t *testing.T) uint64 {
+	t.Helper()
+	seed := rand.Uint64()
+	if given := os.Getenv("STRATOS_TEST_SEED"); given != "" {
+		var err error
+		seed, err = strconv.ParseUint(given, 10, 64)
+		require.NoError(t, err, "STRATOS_TEST_SEED")
 	}
-	return <-errs
+	t.Logf("STRATOS_TEST_SEED=%d", seed)
+	return seed
 }
 
 // TestKill kills a writing process at random moments: nothing that it
 // acknowledged is lost, no transaction is torn, no revision is used twice.
 func TestKill(t *testing.T) {
-	const rounds = 8
 	path := filepath.Join(t.TempDir(), "store.db")
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	var last store.Revision
-	acked := 0
-	for range rounds {
-		cmd, _, lines := startChild(t, childWrites, path)
-		want := make(map[string]int) // the newest acknowledged by each writer
-		for left := 1 + random.IntN(400); lines.Scan(); left-- {
-			if left == 0 {
-				require.NoError(t, cmd.Process.Kill())
-			}
-			var rev store.Revision
-			var prefix string
-			var n int
-			_, err := fmt.Sscanf(lines.Text(), "%d %s %d", &rev, &prefix, &n)
-			if err != nil && left < 0 {
-				break // the kill tore the line
-			}
-			require.NoError(t, err, lines.Text())
-			want[prefix] = n
-			last = max(last, rev)
-			acked++
-		}
-		require.Error(t, cmd.Wait(), "it was killed")
-		last = checkAfterCrash(t, path, want, last)
-	}
-	require.Positive(t, acked)
-	t.Logf("%d transactions acknowledged in %d rounds", acked, rounds)
-}
-
-func checkAfterCrash(t *testing.T, path string, want map[string]int, last store.Revision) store.Revision {
-	s, err := bolt.Open(path, nil)
+	r, err := crash.Run(t.Context(), crash.Options{
+		Writer: func(ctx context.Context, run string) *exec.Cmd { return childCommand(ctx, t, childWrites, path, run) },
+		Open:   func() (store.Store, error) { return bolt.Open(path, nil) },
+		Rounds: 8, Seed: testSeed(t),
+	})
 	require.NoError(t, err)
-	defer func() { require.NoError(t, s.Close()) }()
-	page, err := s.List(t.Context(), "", store.ReadOptions{})
-	require.NoError(t, err)
-	require.GreaterOrEqual(t, page.Rev, last, "acknowledged revisions are gone")
-	kvs := make(map[string]store.KV, len(page.KVs))
-	for _, kv := range page.KVs {
-		kvs[kv.Key] = kv
-	}
-	for prefix, n := range want {
-		for i := range n + 1 {
-			require.Contains(t, kvs, fmt.Sprintf("all/%s/%d", prefix, i), "acknowledged, and lost")
-		}
-	}
-	for key, kv := range kvs {
-		if prefix, ok := strings.CutPrefix(key, "a/"); ok {
-			other := kvs["b/"+prefix]
-			require.Equal(t, string(kv.Value), string(other.Value), "a torn transaction")
-			require.Equal(t, kv.Mod, other.Mod)
-			require.Equal(t, kv.Mod, kvs["all/"+strings.Replace(string(kv.Value), " ", "/", 1)].Mod)
-		}
-	}
-	return page.Rev
+	require.Positive(t, r.Acknowledged)
+	require.Zero(t, r.Lost)
+	require.Zero(t, r.Torn)
+	t.Logf("%+v", r)
 }
 
 // fillUp writes until the file may not grow, as on a full disk, and goes on when it may.

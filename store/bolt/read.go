@@ -23,15 +23,15 @@ const (
 	historyBytes   = 4 << 20
 )
 
-// view runs fn in a reading transaction. Its errors name the file.
+// view runs fn in a reading transaction. Errors about the file name it.
 func (s *Store) view(ctx context.Context, fn func(*bbolt.Tx, meta) error) error {
 	if err := s.usable(ctx); err != nil {
 		return err
 	}
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.look(func(tx *bbolt.Tx) error {
 		m, err := readMeta(tx)
 		if err != nil {
-			return fmt.Errorf("store %s: %w", s.path, err)
+			return err
 		}
 		return fn(tx, m)
 	})
@@ -39,7 +39,20 @@ func (s *Store) view(ctx context.Context, fn func(*bbolt.Tx, meta) error) error 
 	case errors.Is(err, berrors.ErrDatabaseNotOpen):
 		return store.ErrClosed
 	case errors.Is(err, errDamaged):
-		return fmt.Errorf("store %s: %w: restore a backup", s.path, err)
+		return fmt.Errorf("store %s: %w: %s", s.path, err, cure)
+	}
+	return err
+}
+
+// look runs fn in a reading transaction.
+func (s *Store) look(fn func(*bbolt.Tx) error) error {
+	tx, err := s.begin(false)
+	if err != nil {
+		return err
+	}
+	err = guard(func() error { return fn(tx) })
+	if undone := s.locked(tx.Rollback); err == nil {
+		err = undone
 	}
 	return err
 }

@@ -89,7 +89,7 @@ func TestKitCatches(t *testing.T) {
 		breaks   func(*broken)
 		caughtBy []string
 	}{
-		{"transaction split over two batches", func(b *broken) { b.next = splitBatches() },
+		{"transaction split over two watch batches", func(b *broken) { b.next = splitBatches() },
 			[]string{"WatchSeesEverythingWholeInOrderOnce", "WatchSeesOnlyItsPrefix", "BehavesLikeAMap"}},
 		{"watch starts one revision late", func(b *broken) { b.after = 1 },
 			[]string{"WatchTellsWhatHappened", "ListThenWatchHasNoGapAndNoOverlap", "CompactedWatchFailsAtOnce"}},
@@ -111,7 +111,7 @@ func TestKitCatches(t *testing.T) {
 			[]string{"WatcherOutlivesTheCall"}},
 		{"closed watcher goes on", func(b *broken) { b.closeKeeps = true },
 			[]string{"ClosedWatcherEnds"}},
-		{"compacted start is moved silently", func(b *broken) { b.watchMoves = true },
+		{"compacted start served silently", func(b *broken) { b.watchMoves = true },
 			[]string{"CompactedWatchFailsAtOnce"}},
 		{"future start is accepted", func(b *broken) { b.watchFuture = true },
 			[]string{"FutureWatchIsRefused"}},
