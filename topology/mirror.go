@@ -22,9 +22,11 @@ func (m *Mirror) Run(ctx context.Context) error {
 	v := &View{}
 	return store.Follow(ctx, m.Store, "", func(b store.Batch, whole bool) (err error) {
 		if whole {
-			v = &View{}
+			v, err = v.Whole(b.Rev, b.Events)
+		} else {
+			v, err = v.With(b.Rev, b.Events)
 		}
-		if v, err = v.With(b.Rev, b.Events); err == nil {
+		if err == nil {
 			m.latest.Set(v)
 		}
 		return err

@@ -176,7 +176,8 @@ type Member struct {
 // Runtime is a release that runs on a member, and where.
 type Runtime struct {
 	Release  Release        `json:"release"`
-	Ports    map[string]int `json:"ports"` // by the plan's names
+	Ports    map[string]int `json:"ports"`         // by the plan's names
+	TLS      bool           `json:"tls,omitempty"` // its ports take mutual TLS only
 	Deadline time.Time      `json:"deadline,omitzero"`
 }
 

@@ -1,10 +1,8 @@
 package topology
 
 import (
-	"cmp"
 	"context"
 	"iter"
-	"maps"
 	"slices"
 	"strings"
 
@@ -13,82 +11,17 @@ import (
 
 // View is the topology at one revision. It is immutable and may be shared;
 // what its methods return must not be changed.
+//
+// Views share what did not change: a transaction costs what it touches,
+// however many clusters there are, and [View.Changed] finds what two views
+// differ in without looking at the rest.
 type View struct {
-	Rev      store.Revision
-	clusters map[ClusterID]*ClusterView
+	Rev    store.Revision
+	parts  [shards]*shard
+	n      int    // clusters
+	order  *order // nil: sort when asked
+	digest Digest
 }
-
-// ClusterView is a cluster with what belongs to it. Cluster.ID is always set;
-// Known says whether the cluster's own record is there (members outlive it).
-type ClusterView struct {
-	Known   bool
-	Cluster Cluster
-	Want    *Want // nil: never scaled
-	// Rev is the revision of the newest change in this cluster.
-	Rev     store.Revision
-	mod     store.Revision
-	wantMod store.Revision
-	members map[MemberID]MemberRecord
-}
-
-// MemberRecord is a member and the revision it was last written at.
-type MemberRecord struct {
-	Member
-	Mod store.Revision
-}
-
-// Mod is the revision at which the cluster's own record was last written.
-func (c *ClusterView) Mod() store.Revision { return c.mod }
-
-// WantMod is the revision at which the cluster's want was last written, 0 if never.
-func (c *ClusterView) WantMod() store.Revision { return c.wantMod }
-
-// Member returns a member of the cluster.
-func (c *ClusterView) Member(id MemberID) (MemberRecord, bool) {
-	m, ok := c.members[id]
-	return m, ok
-}
-
-// Members returns the members, oldest first.
-func (c *ClusterView) Members() []MemberRecord {
-	return slices.SortedFunc(maps.Values(c.members), func(a, b MemberRecord) int {
-		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
-	})
-}
-
-// Supply counts the members that serve or soon will.
-func (c *ClusterView) Supply() int { return c.count(State.Supply) }
-
-// Count counts the members in one of the states.
-func (c *ClusterView) Count(states ...State) int {
-	return c.count(func(s State) bool { return slices.Contains(states, s) })
-}
-
-func (c *ClusterView) count(is func(State) bool) (n int) {
-	for _, m := range c.members {
-		if is(m.State) {
-			n++
-		}
-	}
-	return n
-}
-
-// Cluster returns a cluster, or nil.
-func (v *View) Cluster(id ClusterID) *ClusterView { return v.clusters[id] }
-
-// Clusters yields all clusters in the order of their ids.
-func (v *View) Clusters() iter.Seq[*ClusterView] {
-	return func(yield func(*ClusterView) bool) {
-		for _, id := range slices.Sorted(maps.Keys(v.clusters)) {
-			if !yield(v.clusters[id]) {
-				return
-			}
-		}
-	}
-}
-
-// Len is the number of clusters.
-func (v *View) Len() int { return len(v.clusters) }
 
 // Source hands out views.
 type Source interface {
@@ -97,11 +30,75 @@ type Source interface {
 	Next(ctx context.Context, after store.Revision) (*View, error)
 }
 
+// Cluster returns a cluster, or nil.
+func (v *View) Cluster(id ClusterID) *ClusterView { return v.parts[shardOf(id)].get(id) }
+
+// Clusters yields all clusters in the order of their ids.
+func (v *View) Clusters() iter.Seq[*ClusterView] {
+	return func(yield func(*ClusterView) bool) {
+		if v.order == nil {
+			return // no cluster ever came
+		}
+		for _, id := range v.order.of(v) {
+			if !yield(v.Cluster(id)) {
+				return
+			}
+		}
+	}
+}
+
+// Changed yields the clusters that are another *ClusterView than in since, in
+// the order of their ids: those that came, changed, or are gone. Since nil,
+// that is all of them. Between views of one source, and between a view and what
+// With and Whole made of it, the cost is in the changes, not in the clusters.
+func (v *View) Changed(since *View) iter.Seq[ClusterID] {
+	if since == nil {
+		since = &View{}
+	}
+	return func(yield func(ClusterID) bool) {
+		var ids []ClusterID
+		for i, now := range v.parts {
+			ids = now.changed(since.parts[i], ids)
+		}
+		slices.Sort(ids)
+		for _, id := range ids {
+			if !yield(id) {
+				return
+			}
+		}
+	}
+}
+
+// changed appends the ids of the clusters in which the shards differ.
+func (s *shard) changed(since *shard, ids []ClusterID) []ClusterID {
+	if s == since {
+		return ids
+	}
+	for id, c := range s.all() {
+		if since.get(id) != c {
+			ids = append(ids, id)
+		}
+	}
+	for id := range since.all() {
+		if s.get(id) == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Len is the number of clusters.
+func (v *View) Len() int { return v.n }
+
+// Digest sums up all records of the view.
+func (v *View) Digest() Digest { return v.digest }
+
 // With returns the view after one transaction. Records that are not part of
 // the topology are passed over; a record that cannot be read is an error that
 // names its key, and the view is not changed.
 func (v *View) With(rev store.Revision, events []store.Event) (*View, error) {
-	w := &View{Rev: rev, clusters: v.clusters}
+	w := *v
+	w.Rev = rev
 	fresh := map[ClusterID]*ClusterView{} // those already copied
 	for _, e := range events {
 		id, ok := clusterOf(e.Key)
@@ -110,25 +107,71 @@ func (v *View) With(rev store.Revision, events []store.Event) (*View, error) {
 		}
 		c := fresh[id]
 		if c == nil {
-			if len(fresh) == 0 {
-				w.clusters = maps.Clone(v.clusters)
-				if w.clusters == nil {
-					w.clusters = map[ClusterID]*ClusterView{}
-				}
-			}
-			c = v.clusters[id].clone(id)
+			c = v.Cluster(id).clone(id)
+			c.Rev = rev
 			fresh[id] = c
 		}
-		c.Rev = rev
 		if err := c.apply(e); err != nil {
 			return v, err
 		}
-		w.clusters[id] = c
+	}
+	for id, c := range fresh {
 		if c.empty() {
-			delete(w.clusters, id)
+			c = nil
+		}
+		w.put(v, id, c)
+	}
+	return &w, nil
+}
+
+// Whole returns the view that consists of these records, all there are. What
+// is the same as in v, of the same store, is shared with it.
+func (v *View) Whole(rev store.Revision, events []store.Event) (*View, error) {
+	w, err := (&View{}).With(rev, events)
+	if err != nil {
+		return v, err
+	}
+	for i, now := range w.parts {
+		was := v.parts[i]
+		same := len(now.all()) == len(was.all())
+		for id, c := range now.all() {
+			if old := was.get(id); c.same(old) {
+				now.clusters[id] = old
+			} else {
+				same = false
+			}
+		}
+		if same {
+			w.parts[i] = was
 		}
 	}
 	return w, nil
+}
+
+// put sets a cluster, nil for none, in a view that was made from old and that
+// nobody else has yet.
+func (v *View) put(old *View, id ClusterID, c *ClusterView) {
+	i := shardOf(id)
+	was := v.parts[i].get(id)
+	if was == nil && c == nil {
+		return
+	}
+	if v.parts[i] == old.parts[i] {
+		v.parts[i] = old.parts[i].clone()
+	}
+	if was != nil {
+		v.digest = v.digest.Minus(was.digest)
+		delete(v.parts[i].clusters, id)
+		v.n--
+	}
+	if c != nil {
+		v.digest = v.digest.Plus(c.digest)
+		v.parts[i].clusters[id] = c
+		v.n++
+	}
+	if (was == nil) != (c == nil) && v.order == old.order {
+		v.order = &order{}
+	}
 }
 
 // clusterOf says which cluster a key belongs to.
@@ -143,61 +186,4 @@ func clusterOf(key string) (ClusterID, bool) {
 	}
 	id, _, ok := splitMemberKey(key)
 	return id, ok
-}
-
-func (c *ClusterView) clone(id ClusterID) *ClusterView {
-	if c == nil {
-		return &ClusterView{Cluster: Cluster{ID: id}, members: map[MemberID]MemberRecord{}}
-	}
-	d := *c
-	d.members = maps.Clone(c.members)
-	return &d
-}
-
-func (c *ClusterView) empty() bool { return !c.Known && c.Want == nil && len(c.members) == 0 }
-
-func (c *ClusterView) apply(e store.Event) error {
-	switch {
-	case strings.HasPrefix(e.Key, ClusterPrefix):
-		return c.applyCluster(e)
-	case strings.HasPrefix(e.Key, WantPrefix):
-		return c.applyWant(e)
-	}
-	_, id, _ := splitMemberKey(e.Key)
-	if e.Deleted {
-		delete(c.members, id)
-		return nil
-	}
-	r, err := store.Decode[Member](e.KV)
-	if err != nil {
-		return err
-	}
-	c.members[id] = MemberRecord{Member: r.Value, Mod: e.Mod}
-	return nil
-}
-
-func (c *ClusterView) applyCluster(e store.Event) error {
-	if e.Deleted {
-		c.Known, c.mod, c.Cluster = false, 0, Cluster{ID: c.Cluster.ID}
-		return nil
-	}
-	r, err := store.Decode[Cluster](e.KV)
-	if err != nil {
-		return err
-	}
-	c.Known, c.mod, c.Cluster = true, e.Mod, r.Value
-	return nil
-}
-
-func (c *ClusterView) applyWant(e store.Event) error {
-	if e.Deleted {
-		c.Want, c.wantMod = nil, 0
-		return nil
-	}
-	r, err := store.Decode[Want](e.KV)
-	if err != nil {
-		return err
-	}
-	c.Want, c.wantMod = &r.Value, e.Mod
-	return nil
 }

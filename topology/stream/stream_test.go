@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 
@@ -29,7 +28,7 @@ type bed struct {
 	stop   context.CancelFunc // of the streams
 }
 
-func newBed(t *testing.T, s stream.Server) *bed {
+func newBed(t *testing.T, s *stream.Server) *bed {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	b := &bed{t: t, ctx: ctx, store: mem.New()}
 	b.mirror = &topology.Mirror{Store: b.store}
@@ -119,7 +118,7 @@ func describe(t *testing.T, v *topology.View, scope stream.Scope) []string {
 }
 
 func TestClientHasWhatTheServerHas(t *testing.T) {
-	b := newBed(t, stream.Server{Coalesce: time.Millisecond})
+	b := newBed(t, &stream.Server{Coalesce: time.Millisecond})
 	b.commit(put(t, topology.ClusterKey("default.a"), topology.Cluster{ID: "default.a", Tenant: "default", Service: "php"}))
 	all, own := &stream.Client{}, &stream.Client{Scope: stream.ClusterScope("default.b")}
 	b.follow(all)
@@ -155,7 +154,7 @@ func TestClientHasWhatTheServerHas(t *testing.T) {
 }
 
 func TestClientComesBackAfterABreak(t *testing.T) {
-	b := newBed(t, stream.Server{Coalesce: time.Millisecond})
+	b := newBed(t, &stream.Server{Coalesce: time.Millisecond})
 	c := &stream.Client{}
 	rev := b.commit(put(t, topology.ClusterKey("a"), topology.Cluster{ID: "a"}))
 	b.follow(c)
@@ -166,7 +165,7 @@ func TestClientComesBackAfterABreak(t *testing.T) {
 }
 
 func TestSilentStreamGivesASignOfLife(t *testing.T) {
-	b := newBed(t, stream.Server{Sync: 20 * time.Millisecond})
+	b := newBed(t, &stream.Server{Sync: 20 * time.Millisecond})
 	b.commit(put(t, topology.ClusterKey("a"), topology.Cluster{ID: "a"}))
 	req, err := http.NewRequestWithContext(b.ctx, http.MethodGet, b.web.URL+stream.WatchPath, nil)
 	require.NoError(t, err)
@@ -194,92 +193,4 @@ func TestClientStopsWhenItIsLetGo(t *testing.T) {
 	defer web.Close()
 	c := &stream.Client{URLs: []string{web.URL}}
 	require.ErrorIs(t, c.Run(t.Context()), stream.ErrGone)
-}
-
-func TestClientRefusesAnotherStore(t *testing.T) {
-	var snaps = []string{
-		`{"t":"snap","rev":10,"store":"one.1","changes":[{"key":"clusters/a","mod":9,"value":{"id":"a"}}]}`,
-		`{"t":"snap","rev":99,"store":"two.1","changes":[]}`,
-		`{"t":"snap","rev":3,"store":"one.1","changes":[]}`,
-		`{"t":"ev","rev":11,"changes":[]}`,
-		`{"t":"snap","rev":12,"store":"one.1","changes":[{"key":"clusters/b","mod":12,"value":{"id":"b"}}]}`,
-	}
-	next := make(chan string, len(snaps))
-	for _, s := range snaps {
-		next <- s
-	}
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case s := <-next:
-			fmt.Fprintln(w, s)
-		default:
-			<-r.Context().Done()
-		}
-	}))
-	defer web.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	c := &stream.Client{URLs: []string{web.URL}, Retry: 10 * time.Millisecond}
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx) }()
-	defer func() {
-		cancel()
-		require.NoError(t, <-done)
-	}()
-	v, err := c.Next(ctx, 11)
-	require.NoError(t, err)
-	require.Equal(t, store.Revision(12), v.Rev, "neither another store's 99 nor the old replica's 3 was taken")
-	require.NotNil(t, v.Cluster("b"))
-	require.Nil(t, v.Cluster("a"))
-}
-
-func TestSnapshotIsOneDocument(t *testing.T) {
-	b := newBed(t, stream.Server{})
-	rev := b.commit(
-		put(t, topology.ClusterKey("default.a"), topology.Cluster{ID: "default.a", Tenant: "default"}),
-		put(t, topology.MemberKey("default.a", "m"), topology.Member{ID: "m", State: topology.Active, JoinHash: []byte("secret")}),
-		put(t, topology.ClusterKey("x.b"), topology.Cluster{ID: "x.b", Tenant: "x"}))
-	_, err := b.mirror.Next(b.ctx, rev-1)
-	require.NoError(t, err)
-	resp, err := http.Get(b.web.URL + stream.SnapshotPath + "?scope=tenant=default")
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	var got struct {
-		Rev      store.Revision
-		Clusters []struct {
-			ID      string
-			Members []topology.Member
-		}
-	}
-	require.NoError(t, json.NewDecoder(resp.Body).Decode(&got))
-	require.Equal(t, rev, got.Rev)
-	require.Len(t, got.Clusters, 1)
-	require.Equal(t, "default.a", got.Clusters[0].ID)
-	require.Equal(t, []topology.Member{{ID: "m", State: topology.Active}}, got.Clusters[0].Members)
-}
-
-func FuzzParseScope(f *testing.F) {
-	for _, s := range []string{"", "all", "cluster=a", "service=php", "tenant=t", "cluster=", "x=y", "cluster=" + strings.Repeat("a", 600)} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		scope, err := stream.ParseScope(s)
-		if err != nil {
-			require.ErrorIs(t, err, stream.ErrScope)
-			return
-		}
-		again, err := stream.ParseScope(scope.String())
-		require.NoError(t, err)
-		require.Equal(t, scope, again)
-	})
-}
-
-func ExampleParseScope() {
-	for _, s := range []string{"", "cluster=default.shop", "nonsense"} {
-		scope, err := stream.ParseScope(s)
-		fmt.Println(scope, err)
-	}
-	// Output:
-	// all <nil>
-	// cluster=default.shop <nil>
-	// all invalid scope: want "all", "cluster=ID", "service=NAME" or "tenant=ID"
 }
