@@ -27,8 +27,14 @@ type Agent struct {
 	// UserData is what the instance was started with.
 	UserData wire.UserData
 
-	// HTTP calls the control plane. Its Transport is used, its Timeout is not:
-	// calls have deadlines of their own. Default: a client of the agent's own.
+	// Address is where others reach the instance. If UserData has a CA, the
+	// runtime's ports are served there by mutual TLS, unless it is the machine's
+	// own loopback, where all is plain. Default: every address of the instance.
+	Address string
+	// HTTP calls the control plane. Its Transport is used, and must know
+	// UserData.CA; its Timeout is not: calls have deadlines of their own.
+	// Default: a client of the agent's own, which trusts UserData.CA alone, or
+	// the system's roots if that is empty.
 	HTTP *http.Client
 	// Log gets what the operator of the platform should know; what the
 	// runtimes print goes to the control plane and to Dir/log. Default: none.
@@ -125,33 +131,32 @@ func (a *Agent) run(ctx context.Context, home string) error {
 	if err != nil {
 		return err
 	}
+	now := &clock{}
+	id, err := openIdentity(home, a.UserData, now, a.log())
+	if err != nil {
+		return err
+	}
 	client := a.HTTP
 	if client == nil {
-		own := &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			ForceAttemptHTTP2:     true,
-			TLSHandshakeTimeout:   10 * time.Second,
-			IdleConnTimeout:       90 * time.Second,
-			ExpectContinueTimeout: time.Second,
-		}
+		own := ownTransport(id)
 		defer own.CloseIdleConnections()
 		client = &http.Client{Transport: own}
 	}
-	control := newControl(a.UserData, client, key)
-	first, err := control.join(ctx, key, a.Instance, a.log())
+	control := newControl(a.UserData, client, key, now)
+	first, err := control.join(ctx, key, a.Instance, id, a.log())
 	switch {
 	case ctx.Err() != nil:
 		return nil
 	case err != nil:
 		return err
 	}
-	a.serve(ctx, home, control, firstLine, first)
+	a.serve(ctx, home, control, id, firstLine, first)
 	return nil
 }
 
 // serve wires the parts together and runs them. The supervisor ends first, so
 // that the others can still say what it did.
-func (a *Agent) serve(ctx context.Context, home string, control *control, firstLine uint64, first wire.Assignment) {
+func (a *Agent) serve(ctx context.Context, home string, control *control, id *identity, firstLine uint64, first wire.Assignment) {
 	ctx, gone := context.WithCancel(ctx)
 	defer gone()
 	log := a.log()
@@ -163,8 +168,14 @@ func (a *Agent) serve(ctx context.Context, home string, control *control, firstL
 	file := &logFile{path: filepath.Join(home, "log"), journal: lines, bell: toFile, log: log, next: firstLine}
 	ship := &shipper{control: control, journal: lines, bell: toControl, path: filepath.Join(home, "log.next"), log: log, gone: gone, next: firstLine}
 	shared := &box{starter: threads, programs: newPrograms(os.Getenv("PATH")), env: a.Env, groups: running}
+	if id != nil && !loopback(a.Address) {
+		shared.fronts = &fronts{address: a.Address, config: id.serverConfig(), log: log}
+	}
 
 	var senders, watchers sync.WaitGroup
+	if id != nil {
+		watchers.Go(func() { id.keep(ctx, control) })
+	}
 	say, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	senders.Go(threads.run)
 	senders.Go(func() { report.Run(say) })
@@ -208,6 +219,9 @@ func (a *Agent) stream(c *control) *stream.Client {
 		HTTP:  c.http,
 		Scope: stream.ClusterScope(topology.ClusterID(a.UserData.Cluster)),
 		Log:   a.Log,
+		// Two of the control plane's periods: a replica that is cut off says
+		// nothing, another one does.
+		Silence: 30 * time.Second,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,6 +25,7 @@ import (
 	"github.com/gostratos/stratos/agent/wire"
 	"github.com/gostratos/stratos/artifact/archive"
 	"github.com/gostratos/stratos/cartridge"
+	"github.com/gostratos/stratos/internal/ca"
 	"github.com/gostratos/stratos/store"
 	"github.com/gostratos/stratos/topology"
 	"github.com/gostratos/stratos/topology/stream"
@@ -44,20 +46,26 @@ type controlPlane struct {
 	stop context.CancelFunc // ends the streams
 	live context.Context
 
-	mu       sync.Mutex
-	away     bool
-	gone     bool
-	joins    int
-	damaged  int    // archives to spoil on their way
-	poison   string // batches with this text are refused
-	refusals int
-	key      ed25519.PublicKey
-	assigned wire.Assignment
-	archives map[string][]byte
-	statuses []wire.Status
-	logs     []wire.LogLine
-	logNext  uint64
-	bad      []string // what should not have happened
+	mu        sync.Mutex
+	away      bool
+	gone      bool
+	joins     int
+	damaged   int    // archives to spoil on their way
+	poison    string // batches with this text are refused
+	refusals  int
+	skew      time.Duration // of its clock
+	skewed    int           // requests that were refused for their time
+	platform  *ca.Authority // signs certificates; nil: none
+	mute      bool          // the join gives no certificate
+	before    []string      // URLs that are tried first
+	certified int           // certificates that were signed
+	key       ed25519.PublicKey
+	assigned  wire.Assignment
+	archives  map[string][]byte
+	statuses  []wire.Status
+	logs      []wire.LogLine
+	logNext   uint64
+	bad       []string // what should not have happened
 
 	latest topology.Latest
 	rev    store.Revision
@@ -74,6 +82,7 @@ func newControlPlane(t *testing.T) *controlPlane {
 	mux.HandleFunc("POST "+wire.JoinPath, c.join)
 	mux.HandleFunc("GET "+wire.AssignmentPath, c.signed(c.assignment))
 	mux.HandleFunc("POST "+wire.StatusPath, c.signed(c.status))
+	mux.HandleFunc("POST "+wire.CertificatePath, c.signed(c.certificate))
 	mux.HandleFunc("POST "+wire.LogsPath, c.signed(c.takeLogs))
 	mux.HandleFunc("GET "+wire.ArchivePath+"{digest}", c.signed(c.archive))
 	server := &stream.Server{Source: &c.latest, Store: "test", Coalesce: time.Millisecond}
@@ -101,7 +110,11 @@ func newControlPlane(t *testing.T) *controlPlane {
 }
 
 func (c *controlPlane) userData() wire.UserData {
-	return wire.UserData{V: wire.Version, Control: []string{c.srv.URL}, Cluster: testCluster, Member: testMember, Token: testToken}
+	u := wire.UserData{V: wire.Version, Control: append(c.before, c.srv.URL), Cluster: testCluster, Member: testMember, Token: testToken}
+	if c.platform != nil {
+		u.CA = c.platform.CertPEM()
+	}
+	return u
 }
 
 // guard plays the control plane that is away.
@@ -149,7 +162,31 @@ func (c *controlPlane) join(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.key, c.joins = in.PublicKey, c.joins+1
-	c.reply(w, c.assigned)
+	a := c.assigned
+	if c.platform != nil && !c.mute {
+		a.Certificate = c.certify(in.CSR)
+	}
+	c.reply(w, a)
+}
+
+// certify signs a member's request; the lock is held.
+func (c *controlPlane) certify(csr []byte) []byte {
+	chain, err := c.platform.Sign(csr, ca.Identity{Kind: ca.Member, Name: testMember}, time.Now())
+	if err != nil {
+		c.bad = append(c.bad, err.Error())
+	}
+	c.certified++
+	return chain
+}
+
+func (c *controlPlane) certificate(w http.ResponseWriter, _ *http.Request, body []byte) {
+	var in wire.CertificateRequest
+	if err := json.Unmarshal(body, &in); err != nil {
+		c.wrong("certificate: %v", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reply(w, wire.CertificateReply{Certificate: c.certify(in.CSR)})
 }
 
 func (c *controlPlane) reply(w http.ResponseWriter, v any) {
@@ -163,10 +200,19 @@ func (c *controlPlane) signed(next func(http.ResponseWriter, *http.Request, []by
 	return func(w http.ResponseWriter, r *http.Request) {
 		s, ok, err := wire.ParseSigned(r)
 		c.mu.Lock()
-		key, gone := c.key, c.gone
+		key, gone, now := c.key, c.gone, time.Now().Add(c.skew)
 		c.mu.Unlock()
 		if ok && err == nil {
-			err = s.Verify(key, time.Now())
+			err = s.Verify(key, now)
+		}
+		if errors.Is(err, wire.ErrClock) {
+			c.mu.Lock()
+			c.skewed++
+			c.mu.Unlock()
+			w.Header().Set(wire.ClockHeader, wire.ClockSkewed)
+			w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
+			http.Error(w, "the clocks differ", http.StatusUnauthorized)
+			return
 		}
 		if !ok || err != nil || s.Cluster != testCluster || s.Member != testMember {
 			c.wrong("%s is not signed: %v", r.URL, err)
@@ -331,7 +377,7 @@ func (c *controlPlane) heed() {
 func record(r wire.Runtime) topology.Runtime {
 	return topology.Runtime{
 		Release: topology.Release{Revision: r.Release.Revision, Archive: r.Release.Archive, Plan: r.Release.PlanID},
-		Ports:   r.Ports,
+		Ports:   r.Ports, TLS: r.TLS,
 	}
 }
 

@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"github.com/gostratos/stratos/agent/wire"
+	"github.com/gostratos/stratos/internal/ca"
 )
 
-// join binds the member to the key and returns what is assigned. It tries
+// join binds the member to the key and returns what is assigned; id, unless
+// nil, gets its certificate. It tries
 // until ctx ends, or until the control plane refuses for good.
-func (c *control) join(ctx context.Context, key ed25519.PrivateKey, instance string, log *slog.Logger) (wire.Assignment, error) {
+func (c *control) join(ctx context.Context, key ed25519.PrivateKey, instance string, id *identity, log *slog.Logger) (wire.Assignment, error) {
 	in := wire.JoinRequest{
 		V:         wire.Version,
 		Cluster:   c.member.Cluster,
@@ -22,12 +24,19 @@ func (c *control) join(ctx context.Context, key ed25519.PrivateKey, instance str
 		PublicKey: key.Public().(ed25519.PublicKey),
 		Instance:  instance,
 	}
+	if id != nil {
+		var err error
+		if in.CSR, err = ca.Request(id.keeper.Key); err != nil {
+			return wire.Assignment{}, fmt.Errorf("asking for a certificate: %w", err)
+		}
+	}
 	wait := backoff{First: 100 * time.Millisecond, Max: 10 * time.Second}
 	for {
 		var out wire.Assignment
 		err := c.call(ctx, c.plain, http.MethodPost, wire.JoinPath, in, &out)
 		switch {
 		case err == nil:
+			id.take(out.Certificate)
 			return out, nil
 		case answered(err, http.StatusUnauthorized, http.StatusForbidden):
 			return out, fmt.Errorf("member %s may not join: its token is used by another key, or wrong: %w", in.Member, err)

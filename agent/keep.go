@@ -31,7 +31,10 @@ func (s *slot) keep(ctx context.Context, r *running, well func(), say func(event
 		lost := s.serve(ctx, r, well, say)
 		grace := s.plan.Stop.Grace
 		if ctx.Err() == nil {
+			s.front.point(nil)
 			grace = min(grace, crashGrace)
+		} else {
+			s.note(s.front.stop())
 		}
 		how, err := r.stopAll(grace)
 		s.note(err)

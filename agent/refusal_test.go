@@ -52,8 +52,11 @@ func TestRefusals(t *testing.T) {
 
 			plan := appPlan(t)
 			plan.Health.Start = 300 * time.Millisecond
-			if tt.does == "crash" {
+			switch tt.does {
+			case "crash":
 				plan.Health.Start = patience
+			case "500": // it has to be up by then, on a busy machine, too
+				plan.Health.Start = 3 * time.Second
 			}
 			if tt.spoil != nil {
 				tt.spoil(&plan)

@@ -134,6 +134,6 @@ func (r *reporter) send(ctx context.Context) error {
 // nextSeq grows also over restarts of the agent, as long as the clock does not
 // go back while it is away.
 func (r *reporter) nextSeq() uint64 {
-	r.seq = max(r.seq+1, uint64(time.Now().UnixNano()))
+	r.seq = max(r.seq+1, uint64(r.control.clock.Now().UnixNano()))
 	return r.seq
 }

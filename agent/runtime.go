@@ -35,6 +35,7 @@ type box struct {
 	programs programs
 	env      map[string]string // added to every process
 	groups   *groups           // of the processes that run now
+	fronts   *fronts           // nil: runtimes are reached as they are, in the clear
 }
 
 // startRuntime writes the plan's files and starts its processes, each line that

@@ -52,6 +52,7 @@ type slot struct {
 	log     *slog.Logger
 	tail    tail
 	ports   portClaims
+	front   *front // nil: the ports are reached as they are
 }
 
 // run brings the release up and keeps it up until ctx ends.
@@ -69,7 +70,7 @@ func (s *slot) run(ctx context.Context, report func(event)) {
 	case err != nil:
 		return // ctx has ended
 	}
-	s.keep(ctx, r, func() { report(event{slot: s, kind: slotUp, ports: s.ports.numbers()}) }, say)
+	s.keep(ctx, r, func() { report(event{slot: s, kind: slotUp, ports: s.reached()}) }, say)
 }
 
 // first brings the release up for the first time. What may pass is tried again
@@ -132,6 +133,7 @@ func (s *slot) start(ctx context.Context) (*running, error) {
 	}
 	err = r.healthy(ctx, newChecker(s.plan.Health, ports[s.plan.Health.Port]))
 	if err == nil {
+		s.front.point(ports)
 		return r, nil
 	}
 	grace := min(crashGrace, s.plan.Stop.Grace)
@@ -146,20 +148,32 @@ func (s *slot) start(ctx context.Context) (*running, error) {
 	return nil, err
 }
 
-// claim makes sure that the slot has ports: those that it had, if nobody took them.
-func (s *slot) claim() error {
-	if s.ports != nil && s.ports.free() {
-		return nil
-	}
-	s.note(s.ports.release())
-	s.ports = nil
+// claim makes sure that the slot has ports: those that it had, if nobody took
+// them. What is in front of them stays the same, whatever they are.
+func (s *slot) claim() (err error) {
 	var names []string
 	for _, p := range s.plan.Ports {
 		names = append(names, p.Name)
 	}
-	var err error
+	if s.front == nil && s.box.fronts != nil {
+		if s.front, err = s.box.fronts.open(names); err != nil {
+			return err
+		}
+	}
+	if s.ports != nil && s.ports.free() {
+		return nil
+	}
+	s.note(s.ports.release())
 	s.ports, err = claimPorts(names)
 	return err
+}
+
+// reached is the ports that others reach the runtime by.
+func (s *slot) reached() map[string]int {
+	if s.front != nil {
+		return s.front.numbers()
+	}
+	return s.ports.numbers()
 }
 
 // print takes a line that a process of the runtime printed.
@@ -199,6 +213,7 @@ func (s *slot) folders() error {
 
 // cleanUp removes everything of the slot, once nothing of it runs.
 func (s *slot) cleanUp() {
+	s.note(s.front.close())
 	s.note(s.ports.release())
 	for _, dir := range []string{s.dir, s.release} {
 		if dir != "" {

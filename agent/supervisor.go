@@ -35,7 +35,7 @@ type place struct {
 }
 
 func (p *place) runtime() wire.Runtime {
-	return wire.Runtime{Release: p.slot.a.Release(), Ports: p.ports}
+	return wire.Runtime{Release: p.slot.a.Release(), Ports: p.ports, TLS: p.slot.box.fronts != nil}
 }
 
 // supervisor decides which releases run. It is one loop that owns its state;

@@ -8,6 +8,7 @@ package balancer
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/gostratos/stratos/store"
@@ -53,8 +54,13 @@ type Target struct {
 	TargetID
 	Host     string
 	Ports    map[string]int // by name
+	TLS      bool           // its ports take mutual TLS only; the server is named by the member
 	Draining bool           // nothing new; finish what it has
 }
+
+// ServerName is whom a target that takes TLS proves to be: its certificate is
+// for this DNS name, which nobody resolves.
+func (t Target) ServerName() string { return strings.ToLower(string(t.Member)) + ".members.stratos" }
 
 // Backend applies tables.
 type Backend interface {

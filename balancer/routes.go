@@ -118,6 +118,7 @@ func targetOf(m topology.Member, r topology.Runtime, draining bool) (Target, boo
 		TargetID: TargetID{Member: m.ID, Address: address},
 		Host:     m.Address,
 		Ports:    maps.Clone(r.Ports),
+		TLS:      r.TLS,
 		Draining: draining,
 	}, true
 }

@@ -57,6 +57,8 @@ func on(ports ...int) *topology.Runtime {
 
 func TestRoutes(t *testing.T) {
 	web := topology.Route{Host: "shop.example"}
+	secure := on(443)
+	secure.TLS = true
 	unnamed := &topology.Runtime{Ports: map[string]int{"mysql": 3306}}
 	several := &topology.Runtime{Ports: map[string]int{"smtp": 25, "imap": 143}}
 	tests := []struct {
@@ -94,6 +96,7 @@ func TestRoutes(t *testing.T) {
 			member("acme.shop", "m5", topology.Active, on(80), *on(80)),
 			topology.Member{Cluster: "acme.shop", ID: "m6", State: topology.Active, Serving: on(80)},
 			topology.Member{Cluster: "acme.shop", ID: "m7", State: topology.Active, Serving: on(80), Address: "fe80::1"}}},
+		{"tls", []any{cluster("acme.shop", web), member("acme.shop", "m1", topology.Active, secure, *on(80))}},
 		{"order", []any{cluster("acme.shop", web),
 			topology.Member{Cluster: "acme.shop", ID: "b", Created: time.Unix(1, 0), State: topology.Active, Address: "h", Serving: on(1)},
 			topology.Member{Cluster: "acme.shop", ID: "a", Created: time.Unix(2, 0), State: topology.Active, Address: "h", Serving: on(3), Retiring: []topology.Runtime{*on(2)}}}},

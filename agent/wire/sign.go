@@ -26,6 +26,18 @@ const scheme = "Stratos-Agent"
 // ErrSignature says that a request is not signed by the key it names.
 var ErrSignature = errors.New("the request's signature does not hold")
 
+// ErrClock says that a request is signed by its key, but at a time that is
+// more than [Skew] away. Who answers it says so with [ClockHeader], beside the
+// status 401 and the header Date: the agent then signs by the answer's clock.
+var ErrClock = errors.New("the clocks differ")
+
+// ClockHeader of an answer has the value [ClockSkewed] if the request was
+// refused for nothing but its time.
+const (
+	ClockHeader = "Stratos-Clock"
+	ClockSkewed = "skew"
+)
+
 // Signed is what a signed request says of its sender, before the signature is
 // checked: look the member's key up, then call Verify.
 type Signed struct {
@@ -77,13 +89,14 @@ func ParseSigned(r *http.Request) (s Signed, ok bool, err error) {
 	return s, true, nil
 }
 
-// Verify checks the signature against the member's key, and the time against now.
+// Verify checks the signature against the member's key, and the time against
+// now. The error is an ErrSignature, and an ErrClock if only the time is wrong.
 func (s Signed) Verify(key ed25519.PublicKey, now time.Time) error {
 	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, []byte(s.message), s.sum) {
 		return ErrSignature
 	}
 	if off := now.Sub(time.Unix(s.at, 0)).Abs(); off > Skew {
-		return fmt.Errorf("%w: the clocks differ by %v, more than %v", ErrSignature, off.Round(time.Second), Skew)
+		return fmt.Errorf("%w: %w by %v, more than %v", ErrSignature, ErrClock, off.Round(time.Second), Skew)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -91,7 +92,9 @@ func TestVerifyRefuses(t *testing.T) {
 			s, ok, err := wire.ParseSigned(r)
 			require.NoError(t, err)
 			require.True(t, ok)
-			require.ErrorIs(t, s.Verify(key, at), wire.ErrSignature)
+			err = s.Verify(key, at)
+			require.ErrorIs(t, err, wire.ErrSignature)
+			require.Equal(t, !tt.at.IsZero(), errors.Is(err, wire.ErrClock), "whether only the time is wrong")
 		})
 	}
 }

@@ -17,11 +17,12 @@ const Version = 1
 
 // Paths of the agent's calls, below the control plane's address.
 const (
-	JoinPath       = "/v1/agent/join"       // POST JoinRequest -> Assignment
-	AssignmentPath = "/v1/agent/assignment" // GET -> Assignment
-	StatusPath     = "/v1/agent/status"     // POST Status -> 204; 410: you are terminated
-	LogsPath       = "/v1/agent/logs"       // POST Logs -> 204
-	ArchivePath    = "/v1/agent/archives/"  // GET + digest -> tar
+	JoinPath        = "/v1/agent/join"        // POST JoinRequest -> Assignment
+	AssignmentPath  = "/v1/agent/assignment"  // GET -> Assignment
+	StatusPath      = "/v1/agent/status"      // POST Status -> 204; 410: you are terminated
+	LogsPath        = "/v1/agent/logs"        // POST Logs -> 204
+	ArchivePath     = "/v1/agent/archives/"   // GET + digest -> tar
+	CertificatePath = "/v1/agent/certificate" // POST CertificateRequest -> CertificateReply
 )
 
 // UserData is what an instance is started with.
@@ -31,6 +32,9 @@ type UserData struct {
 	Cluster string   `json:"cluster"`
 	Member  string   `json:"member"`
 	Token   string   `json:"token"` // one-time, for the join
+	// CA is what certificates of the platform are verified with, PEM. With it
+	// the instance's ports take mutual TLS only; without it they are plain.
+	CA []byte `json:"ca,omitempty"`
 }
 
 // JoinRequest binds a member to the key of its agent. The same key may ask
@@ -43,6 +47,8 @@ type JoinRequest struct {
 	PublicKey []byte `json:"publicKey"` // Ed25519
 	// Instance is the cloud's name for the instance, where the agent knows it.
 	Instance string `json:"instance,omitempty"`
+	// CSR asks for a certificate, DER (PKCS #10); set if the user-data has a CA.
+	CSR []byte `json:"csr,omitempty"`
 }
 
 // Assignment is what a member should serve. Revision is empty while there is nothing.
@@ -52,6 +58,18 @@ type Assignment struct {
 	PlanID    string         `json:"planID"`  // digest of the plan
 	Plan      cartridge.Plan `json:"plan"`
 	Heartbeat time.Duration  `json:"heartbeat"` // how often to send a Status
+	// Certificate answers the join's CSR: a chain, PEM.
+	Certificate []byte `json:"certificate,omitempty"`
+}
+
+// CertificateRequest asks for a new certificate, before the present one ends.
+type CertificateRequest struct {
+	CSR []byte `json:"csr"` // DER, PKCS #10; who it is for is told by the signature of the call
+}
+
+// CertificateReply answers a CertificateRequest.
+type CertificateReply struct {
+	Certificate []byte `json:"certificate"` // a chain, PEM
 }
 
 // ReleaseRef names a release.
@@ -94,6 +112,7 @@ type Status struct {
 type Runtime struct {
 	Release ReleaseRef     `json:"release"`
 	Ports   map[string]int `json:"ports"`
+	TLS     bool           `json:"tls,omitempty"` // the ports take mutual TLS only
 }
 
 // Refused says why a release was not taken.

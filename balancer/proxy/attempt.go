@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"net/http/httptrace"
 	"sync/atomic"
 )
@@ -21,14 +22,30 @@ func (a *attempt) trace(t *target) *httptrace.ClientTrace {
 		GotConn: func(info httptrace.GotConnInfo) {
 			a.sent = a.anythingSent()
 			a.connected, a.reused = true, info.Reused
-			t.failing.Store(false)
-			if a.conn = counted(info.Conn); a.conn != nil {
+			if !t.tls.Load() { // else it may refuse the connection yet
+				t.failing.Store(false)
+			}
+			if a.conn, _ = info.Conn.(*conn); a.conn != nil {
 				a.from = a.conn.wrote.Load()
 				a.conn.look.Store(info.Reused)
 			}
 		},
-		GotFirstResponseByte: func() { a.answering.Store(true) },
+		GotFirstResponseByte: func() {
+			a.answering.Store(true)
+			t.failing.Store(false)
+		},
 	}
+}
+
+// refusal is why the member refused the new connection; nil if it did not.
+func (a *attempt) refusal() error {
+	if a.conn == nil || a.reused {
+		return nil
+	}
+	if alert := a.conn.refused.Load(); alert != nil {
+		return fmt.Errorf("it refuses this balancer's certificate: %w", alert)
+	}
+	return nil
 }
 
 // anythingSent reports whether a member can have seen anything of the request.

@@ -98,7 +98,7 @@ func TestClosedByPeer(t *testing.T) {
 			if test.want {
 				require.Eventually(t, func() bool { return closedByPeer(inner) }, 30*time.Second, time.Millisecond)
 			}
-			c := &conn{Conn: inner}
+			c := &conn{Conn: inner, below: inner}
 			c.look.Store(true)
 			_, err = c.Write([]byte("hello"))
 			if test.want {

@@ -43,7 +43,7 @@ func newCluster(id topology.ClusterID, avoidFor time.Duration) *cluster {
 
 // set makes the targets those of a table and wakes who waits for one. It
 // returns the transports of targets that left the rotation.
-func (c *cluster) set(spec *balancer.Cluster, connect func() *http.Transport) []*http.Transport {
+func (c *cluster) set(spec *balancer.Cluster, connect func(serverName string) *http.Transport) []*http.Transport {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.rotation
@@ -54,10 +54,11 @@ func (c *cluster) set(spec *balancer.Cluster, connect func() *http.Transport) []
 	for _, spec := range spec.Targets {
 		t := c.targets[spec.TargetID]
 		if t == nil {
-			t = &target{id: spec.TargetID, transport: connect()}
+			t = &target{id: spec.TargetID, transport: connect(spec.ServerName())}
 			c.targets[spec.TargetID] = t
 		}
 		t.spec, t.listed, t.rotates = spec, true, !spec.Draining
+		t.tls.Store(spec.TLS)
 		if t.rotates {
 			c.rotation = append(c.rotation, t)
 		}

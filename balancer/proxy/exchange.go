@@ -98,7 +98,9 @@ func (engine) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errors.New("the request did not come through the proxy")
 	}
 	if r.Body != nil {
-		x.body = &body{from: r.Body, keep: idempotent(r.Method)}
+		// A member that takes TLS may refuse the connection after a part of the
+		// body went into it, of which it has seen nothing.
+		x.body = &body{from: r.Body, keep: idempotent(r.Method) || x.target.tls.Load()}
 	}
 	for {
 		a := &attempt{}
@@ -117,7 +119,7 @@ func (engine) RoundTrip(r *http.Request) (*http.Response, error) {
 func (x *exchange) send(r *http.Request, a *attempt) (*http.Response, error) {
 	out := r.WithContext(httptrace.WithClientTrace(r.Context(), a.trace(x.target)))
 	u := *r.URL
-	u.Scheme, u.Host = x.proxy.scheme(), x.address
+	u.Scheme, u.Host = x.target.scheme(), x.address
 	out.URL = &u
 	if x.body != nil {
 		out.Body = &sent{body: x.body}
@@ -140,6 +142,10 @@ func (x *exchange) again(r *http.Request, a *attempt, err error) bool {
 			return false // it was not the target's fault, and would fail everywhere
 		}
 		x.proxy.dialFailed(x.route.cluster, x.target, err)
+	}
+	if refusal := a.refusal(); refusal != nil {
+		wasSent = false
+		x.proxy.dialFailed(x.route.cluster, x.target, refusal)
 	}
 	if a.answering.Load() || !x.body.again() {
 		return false

@@ -30,6 +30,13 @@
 // nothing of an answer arrived. So a POST reaches a member once, whatever
 // Idempotency-Key it carries. A lost GET without a body may also be sent again
 // to the same member, on another connection.
+//
+// # TLS
+//
+// A target with TLS is reached by TLS 1.3 and must prove to be its member. One
+// that cannot, or that refuses the balancer's certificate, is like one that
+// cannot be dialled: others are tried, the log says why, and a request that
+// finds none is answered with 502.
 package proxy
 
 import (
@@ -79,7 +86,9 @@ type Proxy struct {
 	// TrustForwarded keeps what the client says in Forwarded and
 	// X-Forwarded-*: set it only behind another proxy. Default: removed.
 	TrustForwarded bool
-	// TLS is how members are reached. Default: in the clear.
+	// TLS reaches the targets that take it: the balancer's certificate and what
+	// to verify theirs with; the ServerName is set for each. Default: none, and
+	// such targets cannot be reached.
 	TLS *tls.Config
 	// Dial connects to members. Default: a net.Dialer with DialTimeout.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)

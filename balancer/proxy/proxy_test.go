@@ -2,10 +2,7 @@ package proxy_test
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -280,32 +277,4 @@ func TestLeastInFlightIsPreferred(t *testing.T) {
 	}
 	require.EqualValues(t, 1, slow.Load())
 	require.EqualValues(t, 10, quick.Load())
-}
-
-func TestMembersOverTLS(t *testing.T) {
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshakes that are to fail
-	s.StartTLS()
-	t.Cleanup(s.Close)
-	known := x509.NewCertPool()
-	known.AddCert(s.Certificate())
-	for _, test := range []struct {
-		name string
-		tls  *tls.Config
-		want int
-	}{
-		{"trusted", &tls.Config{RootCAs: known}, 200},
-		{"another name", &tls.Config{RootCAs: known, ServerName: "elsewhere.invalid"}, 502},
-		{"not trusted", &tls.Config{}, 502},
-		{"not spoken", nil, 400},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			p := &proxy.Proxy{TLS: test.tls}
-			front := front(t, p, at(s.Listener.Addr().String()))
-			for range 3 {
-				res, _ := do(t, request(t, "POST", front.URL, nil))
-				require.Equal(t, test.want, res.StatusCode)
-			}
-		})
-	}
 }

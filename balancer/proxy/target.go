@@ -15,6 +15,8 @@ type target struct {
 	id        balancer.TargetID
 	transport *http.Transport
 
+	tls atomic.Bool // it takes TLS; as the applied table says
+
 	// failing: the last dial failed, and none succeeded since.
 	failing atomic.Bool
 
@@ -24,6 +26,14 @@ type target struct {
 	rotates  bool // listed and not draining
 	inFlight int
 	avoid    time.Time // while failing: until then, others are preferred
+}
+
+// scheme is how the target is spoken to.
+func (t *target) scheme() string {
+	if t.tls.Load() {
+		return "https"
+	}
+	return "http"
 }
 
 // avoided reports whether another target should be preferred.

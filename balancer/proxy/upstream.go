@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -29,11 +30,13 @@ func (p *Proxy) prepare() {
 	}
 }
 
-// connect makes the connections of one target.
-func (p *Proxy) connect() *http.Transport {
+// connect makes the connections of one target, named by serverName where it takes TLS.
+func (p *Proxy) connect(serverName string) *http.Transport {
 	return &http.Transport{
-		DialContext:           p.dial,
-		DialTLSContext:        p.dialTLS,
+		DialContext: p.dial,
+		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return p.dialTLS(ctx, network, address, serverName)
+		},
 		MaxIdleConnsPerHost:   cmp.Or(p.IdlePerTarget, 64),
 		IdleConnTimeout:       cmp.Or(p.IdleTimeout, 30*time.Second),
 		ResponseHeaderTimeout: max(0, cmp.Or(p.AnswerTimeout, time.Minute)),
@@ -54,34 +57,40 @@ func (e *dialError) Unwrap() error { return e.error }
 func (p *Proxy) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.dialTimeout())
 	defer cancel()
-	dial := p.Dial
-	if dial == nil {
-		dial = (&net.Dialer{}).DialContext
-	}
-	c, err := dial(ctx, network, address)
+	c, err := p.dialPlain(ctx, network, address)
 	if err != nil {
 		return nil, &dialError{err}
 	}
-	return &conn{Conn: c}, nil
+	return &conn{Conn: c, below: c}, nil
 }
 
-// dialTLS connects to a member and agrees with it on TLS.
-func (p *Proxy) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
+func (p *Proxy) dialPlain(ctx context.Context, network, address string) (net.Conn, error) {
+	if p.Dial != nil {
+		return p.Dial(ctx, network, address)
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, address)
+}
+
+// dialTLS connects to a member and agrees with it on TLS. What is counted is
+// what is written into TLS: its own messages are no part of a request.
+func (p *Proxy) dialTLS(ctx context.Context, network, address, serverName string) (net.Conn, error) {
+	if p.TLS == nil {
+		return nil, &dialError{errors.New("the member takes TLS only, and this balancer has no certificate: set Proxy.TLS")}
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.dialTimeout()) // for both
 	defer cancel()
-	c, err := p.dial(ctx, network, address)
+	c, err := p.dialPlain(ctx, network, address)
 	if err != nil {
-		return nil, err
+		return nil, &dialError{err}
 	}
 	config := p.TLS.Clone()
-	if config.ServerName == "" {
-		config.ServerName, _, _ = net.SplitHostPort(address)
-	}
+	config.ServerName = serverName
+	config.MinVersion = max(config.MinVersion, tls.VersionTLS13)
 	tc := tls.Client(c, config)
 	if err := tc.HandshakeContext(ctx); err != nil {
-		return nil, &dialError{errors.Join(err, c.Close())}
+		return nil, &dialError{errors.Join(fmt.Errorf("TLS with %s: %w", serverName, err), c.Close())}
 	}
-	return tc, nil
+	return &conn{Conn: tc, below: c}, nil
 }
 
 // dialFailed notes that a target cannot be reached.
@@ -90,13 +99,6 @@ func (p *Proxy) dialFailed(c *cluster, t *target, err error) {
 		p.log().Warn("proxy: a member cannot be reached; requests go to others", "cluster", c.id,
 			"member", t.id.Member, "address", t.id.Address, "error", err)
 	}
-}
-
-func (p *Proxy) scheme() string {
-	if p.TLS != nil {
-		return "https"
-	}
-	return "http"
 }
 
 // bufferSize is how much of an answer is copied at once.

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 )
 
 // executable is this program's file, also if it was replaced or deleted since
@@ -43,7 +45,7 @@ func install(ctx context.Context, dir string) (string, error) {
 
 // copyTo writes all of r to path by way of a temporary file in dir.
 func copyTo(r io.Reader, dir, path string) error {
-	w, err := os.CreateTemp(dir, "new-*")
+	w, err := os.CreateTemp(dir, newBinary+"*")
 	if err != nil {
 		return err
 	}
@@ -77,7 +79,7 @@ func (d *Driver) removeBinaries(root, current string) error {
 		return err
 	}
 	for _, e := range entries {
-		if used[e.Name()] {
+		if used[e.Name()] || beingWritten(e, time.Now()) {
 			continue
 		}
 		if err := os.Remove(filepath.Join(root, "bin", e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -85,4 +87,17 @@ func (d *Driver) removeBinaries(root, current string) error {
 		}
 	}
 	return nil
+}
+
+// newBinary begins the names of copies that are being made.
+const newBinary = "new-"
+
+// beingWritten reports whether an entry is a copy that another process may be
+// making at this moment.
+func beingWritten(e fs.DirEntry, now time.Time) bool {
+	if !strings.HasPrefix(e.Name(), newBinary) {
+		return false
+	}
+	i, err := e.Info()
+	return err == nil && now.Sub(i.ModTime()) < 10*time.Minute
 }

@@ -32,7 +32,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"time"
@@ -49,9 +51,18 @@ var (
 // Driver launches instances on this machine. Its fields are set before Open;
 // its methods may be called concurrently. It keeps no goroutine.
 type Driver struct {
-	// Dir holds everything; no other driver may use it at the same time.
-	// Default: what Open is given.
+	// Dir holds everything. Several processes of this machine may use it at the
+	// same time, such as the replicas of one control plane, if they see each
+	// other in /proc. Default: what Open is given.
 	Dir string
+	// Address is where its instances are reached. With one that is not loopback
+	// their ports take mutual TLS only, and the user-data must have the
+	// platform's CA. Default 127.0.0.1.
+	Address string
+	// Wrap is put before the command that starts an instance's agent, such as
+	// "ip", "netns", "exec", "blue". It must become the agent, or stay until
+	// that ends, and pass on file descriptor 3. Default: nothing.
+	Wrap []string
 	// Env is added to the agents' clean environment (PATH, HOME, LANG,
 	// TMPDIR), as "KEY=value".
 	Env []string
@@ -87,6 +98,9 @@ func (d *Driver) Open(ctx context.Context, dir string) error {
 	if d.Dir != "" {
 		dir = d.Dir
 	}
+	if err := d.checkPlace(); err != nil {
+		return err
+	}
 	root, err := makeRoot(dir)
 	if err != nil {
 		return err
@@ -104,6 +118,21 @@ func (d *Driver) Open(ctx context.Context, dir string) error {
 	}
 	d.forget(time.Now())
 	return d.removeLeftovers(root, time.Now())
+}
+
+// checkPlace checks where instances shall be.
+func (d *Driver) checkPlace() error {
+	if d.Address != "" {
+		if _, err := netip.ParseAddr(d.Address); err != nil {
+			return fmt.Errorf("the address of instances: %w: set Address to an IP address of this machine", err)
+		}
+	}
+	if len(d.Wrap) > 0 {
+		if _, err := exec.LookPath(d.Wrap[0]); err != nil {
+			return fmt.Errorf("what agents are started with: %w: install %s, or change Wrap", err, d.Wrap[0])
+		}
+	}
+	return nil
 }
 
 // makeRoot makes the folders, for nobody but this user, and returns the one

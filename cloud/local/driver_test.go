@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -72,12 +73,14 @@ func TestOpenKeepsTheCopiesInUse(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(b), current)
 	require.NoError(t, os.WriteFile(pid, replace(t, b, current, "former"), 0o600))
-	for _, name := range []string{"former", "unused", "new-123"} {
+	for _, name := range []string{"former", "unused", "new-123", "new-456"} {
 		require.NoError(t, os.WriteFile(filepath.Join(bin, name), nil, 0o700))
 	}
+	old := time.Now().Add(-time.Hour)
+	require.NoError(t, os.Chtimes(filepath.Join(bin, "new-123"), old, old)) // left by a crash; the other one may be another process's work
 
 	require.NoError(t, (&local.Driver{}).Open(t.Context(), dir))
-	require.ElementsMatch(t, []string{current, "former"}, names(t, bin))
+	require.ElementsMatch(t, []string{current, "former", "new-456"}, names(t, bin))
 	after, err := os.Stat(filepath.Join(bin, current))
 	require.NoError(t, err)
 	require.True(t, os.SameFile(before, after), "it was copied again")

@@ -59,7 +59,9 @@ func (d *Driver) forget(now time.Time) {
 		if i, gone := e.Info(); gone != nil || now.Sub(i.ModTime()) < endedFor {
 			continue
 		}
-		err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+		if gone := os.Remove(filepath.Join(dir, e.Name())); !errors.Is(gone, fs.ErrNotExist) { // another process is at it, too
+			err = errors.Join(err, gone)
+		}
 	}
 	if err != nil {
 		d.log().Warn("forgetting ended instances", "err", err)

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -29,6 +30,11 @@ type claim struct {
 	Partition string            `json:"partition,omitempty"`
 	Tags      map[string]string `json:"tags"`
 	Launched  time.Time         `json:"launched"`
+
+	// Where and how, as the driver that made the claim has it; whoever starts
+	// the agent does it like this.
+	Address string   `json:"address,omitempty"` // empty: 127.0.0.1
+	Wrap    []string `json:"wrap,omitempty"`
 }
 
 // instanceFolder returns the folder of a name. ok is false if there can be
@@ -70,6 +76,11 @@ func digest(s cloud.Spec) (string, error) {
 // instance, and only then.
 func (f folder) claim() (claim, error) {
 	b, err := os.ReadFile(f.path("spec.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		// A folder is renamed away and another one into its place, whole: one
+		// that has none at the second look is no instance's.
+		b, err = os.ReadFile(f.path("spec.json"))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, gone := os.Lstat(string(f)); errors.Is(gone, fs.ErrNotExist) {
 			return claim{}, fmt.Errorf("instance %s: %w", f.name(), fs.ErrNotExist)
@@ -186,13 +197,16 @@ func (f folder) state() (cloud.InstanceState, error) {
 	return cloud.Gone, nil
 }
 
+// loopback is where instances are reached unless the driver says otherwise.
+const loopback = "127.0.0.1"
+
 func (c claim) instance(name string, s cloud.InstanceState) cloud.Instance {
 	return cloud.Instance{
 		ID:        cloud.InstanceID(name),
 		Name:      name,
 		State:     s,
 		Partition: c.Partition,
-		Addresses: []string{"127.0.0.1"},
+		Addresses: []string{cmp.Or(c.Address, loopback)},
 		Tags:      c.Tags,
 		Launched:  c.Launched,
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -29,7 +30,7 @@ func (d *Driver) Launch(ctx context.Context, s cloud.Spec) (cloud.Instance, erro
 	if !ok {
 		return cloud.Instance{}, fmt.Errorf("%w: the name %q is not 1 to 128 letters, digits, dots, hyphens and underscores that begin with a letter or digit", cloud.ErrRejected, s.Name)
 	}
-	c, err := newClaim(s)
+	c, err := d.newClaim(s)
 	if err != nil {
 		return cloud.Instance{}, err
 	}
@@ -40,22 +41,42 @@ func (d *Driver) Launch(ctx context.Context, s cloud.Spec) (cloud.Instance, erro
 	if err != nil {
 		return cloud.Instance{}, err
 	}
-	return d.ensure(ctx, f, c)
+	i, err := d.ensure(ctx, f, c)
+	if err == nil || ctx.Err() != nil {
+		return i, err
+	}
+	// Its agent, or the whole folder, may be gone because it was terminated
+	// meanwhile, by another call or process.
+	_, ending, look := f.ending()
+	if look == nil && !ending {
+		ending, look = wasEnded(root, f, c.Token)
+	}
+	if look == nil && ending {
+		return c.instance(f.name(), cloud.Gone), nil
+	}
+	return i, err
 }
 
 // newClaim checks a request and writes it down.
-func newClaim(s cloud.Spec) (claim, error) {
+func (d *Driver) newClaim(s cloud.Spec) (claim, error) {
 	if s.Token == "" {
 		return claim{}, fmt.Errorf("%w: instance %s has no token", cloud.ErrRejected, s.Name)
 	}
-	if err := json.Unmarshal(s.UserData, &wire.UserData{}); err != nil {
+	var data wire.UserData
+	if err := json.Unmarshal(s.UserData, &data); err != nil {
 		return claim{}, fmt.Errorf("%w: the user-data of instance %s: %w", cloud.ErrRejected, s.Name, err)
+	}
+	if at, err := netip.ParseAddr(d.Address); err == nil && !at.IsLoopback() && len(data.CA) == 0 {
+		return claim{}, fmt.Errorf("%w: instance %s is to be reached at %s, and its user-data has no CA: serve the control plane over https, or leave Address at %s", cloud.ErrRejected, s.Name, d.Address, loopback)
 	}
 	request, err := digest(s)
 	if err != nil {
 		return claim{}, fmt.Errorf("%w: instance %s: %w", cloud.ErrRejected, s.Name, err)
 	}
-	return claim{Token: s.Token, Request: request, Partition: s.Partition, Tags: s.Tags, Launched: time.Now().UTC()}, nil
+	return claim{
+		Token: s.Token, Request: request, Partition: s.Partition, Tags: s.Tags, Launched: time.Now().UTC(),
+		Address: d.Address, Wrap: d.Wrap,
+	}, nil
 }
 
 // claim returns the claim that is in the folder, mine or an equal one. The
@@ -126,7 +147,7 @@ func (d *Driver) ensure(ctx context.Context, f folder, c claim) (cloud.Instance,
 		return cloud.Instance{}, err
 	}
 	if !started {
-		if err := d.start(ctx, f); err != nil {
+		if err := d.start(ctx, f, c.Wrap); err != nil {
 			return cloud.Instance{}, fmt.Errorf("instance %s: %w", f.name(), err)
 		}
 	}

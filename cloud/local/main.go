@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,7 +59,7 @@ func serve(f folder, run func(context.Context, *agent.Agent) error) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 
-	data, lock, err := takeFolder(f)
+	data, address, lock, err := takeFolder(f)
 	if errors.Is(err, errLocked) {
 		held.say(tell)
 		return 0
@@ -74,7 +75,7 @@ func serve(f folder, run func(context.Context, *agent.Agent) error) int {
 		log.Warn("ending the handshake", "err", err)
 	}
 	a := &agent.Agent{
-		Dir: f.path("agent"), UserData: data, Log: log,
+		Dir: f.path("agent"), UserData: data, Address: address, Log: log,
 		Env: map[string]string{instanceEnv: string(f)}, // by which Terminate finds what runs
 	}
 	if err := run(ctx, a); err != nil {
@@ -87,14 +88,18 @@ func serve(f folder, run func(context.Context, *agent.Agent) error) int {
 // takeFolder makes this process the folder's only agent: lock, then look
 // whether it shall end already, then pid.json. Terminate goes the other way
 // round (terminate, then lock), so that one of the two sees the other.
-func takeFolder(f folder) (data wire.UserData, lock io.Closer, err error) {
+func takeFolder(f folder) (data wire.UserData, address string, lock io.Closer, err error) {
 	if lock, err = tryLock(f.path("lock")); err != nil {
-		return data, nil, err
+		return data, "", nil, err
 	}
-	if err = beAgent(f, &data); err != nil {
-		return data, nil, errors.Join(err, lock.Close())
+	c, err := f.claim()
+	if err == nil {
+		err = beAgent(f, &data)
 	}
-	return data, lock, nil
+	if err != nil {
+		return data, "", nil, errors.Join(err, lock.Close())
+	}
+	return data, cmp.Or(c.Address, loopback), lock, nil
 }
 
 func beAgent(f folder, data *wire.UserData) error {

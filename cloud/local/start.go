@@ -19,22 +19,29 @@ const startTimeout = 10 * time.Second
 
 // start runs an agent in the folder and waits for its word. An agent that
 // finds another one is as good as started.
-func (d *Driver) start(ctx context.Context, f folder) error {
+func (d *Driver) start(ctx context.Context, f folder, wrap []string) error {
 	d.mu.Lock()
 	binary := d.binary
 	d.mu.Unlock()
 
+	err := d.startOnce(ctx, binary, f, wrap)
+	if _, gone := os.Lstat(binary); err == nil || !errors.Is(gone, fs.ErrNotExist) {
+		return err
+	}
+	// Somebody cleaned up: another process, with another program.
+	if binary, err = install(ctx, filepath.Dir(binary)); err != nil {
+		return fmt.Errorf("copying this program for its agents: %w", err)
+	}
+	return d.startOnce(ctx, binary, f, wrap)
+}
+
+func (d *Driver) startOnce(ctx context.Context, binary string, f folder, wrap []string) error {
 	word, tell, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer word.Close()
-	child, err := d.exec(binary, f, tell)
-	if errors.Is(err, fs.ErrNotExist) { // somebody cleaned up
-		if binary, err = install(ctx, filepath.Dir(binary)); err == nil {
-			child, err = d.exec(binary, f, tell)
-		}
-	}
+	child, err := d.exec(append(wrap[:len(wrap):len(wrap)], binary, agentArg, f.name()), f, tell)
 	if err = errors.Join(err, tell.Close()); err != nil {
 		if errors.Is(err, fs.ErrPermission) {
 			err = fmt.Errorf("%w: Dir must be on a file system that is mounted with exec", err)
@@ -56,15 +63,19 @@ func (d *Driver) start(ctx context.Context, f folder) error {
 
 // exec starts the agent's process in a session of its own, so that nothing that
 // ends this process ends the agent.
-func (d *Driver) exec(binary string, f folder, tell *os.File) (stat, error) {
+func (d *Driver) exec(args []string, f folder, tell *os.File) (stat, error) {
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		return stat{}, err
+	}
 	log, err := os.OpenFile(f.path("agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return stat{}, err
 	}
 	defer log.Close()
 	cmd := exec.Cmd{
-		Path:        binary,
-		Args:        []string{binary, agentArg, f.name()},
+		Path:        path,
+		Args:        args,
 		Env:         d.environ(f),
 		Dir:         string(f),
 		Stdout:      log,
