@@ -98,9 +98,10 @@ func lostAnswersDoNotDouble(s *scene) {
 }
 
 func runningHasAnAddress(s *scene) {
-	i := s.launch(s.spec())
+	id := s.launch(s.spec()).ID
+	var i cloud.Instance
 	s.eventually("the instance runs", func() bool {
-		i = s.list(s.owner)[i.ID]
+		i = s.list(s.owner)[id]
 		return i.State == cloud.Running
 	})
 	require.NotEmpty(s, i.Addresses)

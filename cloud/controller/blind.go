@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"sync"
 	"time"
 
 	"github.com/gostratos/stratos/topology"
@@ -11,9 +12,36 @@ import (
 // all. Then silence proves nothing, and only what a cloud says does.
 func blind(silent, total int) bool { return silent >= 5 && silent*10 > total*3 }
 
-// blind counts who is silent in the whole platform.
+// blindFor is how long one count of the silent is good for: it looks at every
+// member of the platform, whichever cluster asks.
+const blindFor = time.Second
+
+// sensor remembers whether silence proves nothing.
+type sensor struct {
+	mu      sync.Mutex
+	counted time.Time
+	blind   bool
+}
+
+// blind counts who is silent in the whole platform, or remembers.
 func (r *run) blind(v *topology.View, now time.Time) bool {
-	silent, total := 0, 0
+	s := &r.sensor
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.counted.IsZero() && now.Sub(s.counted) < blindFor {
+		return s.blind
+	}
+	silent, total := r.silent(v, now)
+	was := s.blind
+	s.counted, s.blind = now, blind(silent, total)
+	if s.blind && !was {
+		r.log().Error("so many members are silent at once that none is replaced for it: look at the network between them and the control plane", "silent", silent, "members", total)
+	}
+	return s.blind
+}
+
+// silent counts the members that should be heard, and those that are not.
+func (r *run) silent(v *topology.View, now time.Time) (silent, total int) {
 	for c := range v.Clusters() {
 		for _, m := range c.Members() {
 			switch m.State {
@@ -29,13 +57,5 @@ func (r *run) blind(v *topology.View, now time.Time) bool {
 			total++
 		}
 	}
-	is := blind(silent, total)
-	r.mu.Lock()
-	began := is && !r.wasBlind
-	r.wasBlind = is
-	r.mu.Unlock()
-	if began {
-		r.log().Error("so many members are silent at once that none is replaced for it: look at the network between them and the control plane", "silent", silent, "members", total)
-	}
-	return is
+	return silent, total
 }

@@ -23,11 +23,7 @@ package controller
 
 import (
 	"cmp"
-	"context"
 	"log/slog"
-	"maps"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/gostratos/stratos/cloud"
@@ -80,7 +76,11 @@ type Controller struct {
 	// Attempts is how many refused launches a member survives. Default 3.
 	Attempts int
 
-	heard heard
+	clock    clock
+	heard    heard
+	losses   losses
+	orphans  orphans
+	refusals refusals
 }
 
 const (
@@ -90,6 +90,7 @@ const (
 	forgiven    = 10 * time.Minute       // a failed member's age when it counts no more
 	drainPoll   = 50 * time.Millisecond  // between two looks at a draining runtime
 	callRetry   = 500 * time.Millisecond // between two calls about the same instance, at first
+	maxAsk      = 15 * time.Second       // between two lists that one member is waited for with, at most
 )
 
 func (c *Controller) heartbeat() time.Duration { return cmp.Or(c.Heartbeat, 15*time.Second) }
@@ -140,103 +141,4 @@ func (c *Controller) tombstoneFor(a *cloud.Account) time.Duration {
 
 func (c *Controller) orphanGrace(a *cloud.Account) time.Duration {
 	return cmp.Or(c.OrphanGrace, a.Settle()+5*time.Minute)
-}
-
-// heard remembers, in memory, when each member was last heard of, and the
-// number of its last report. Heartbeats never go into the store.
-type heard struct {
-	mu     sync.Mutex
-	last   map[topology.MemberID]contact
-	lost   map[topology.ClusterID]bool // clusters in which an agent hung up since the last look
-	hungUp chan struct{}               // capacity one: there are some in lost
-}
-
-type contact struct {
-	at   time.Time
-	seq  uint64
-	lost bool // its agent hung up: time to ask the cloud
-}
-
-// note records that a member was heard of, and says whether what it said, by
-// its number, is news.
-func (h *heard) note(m topology.MemberID, seq uint64, now time.Time) (news bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.last == nil {
-		h.last = map[topology.MemberID]contact{}
-	}
-	c := h.last[m]
-	if seq < c.seq {
-		return false // late: it says nothing about now
-	}
-	h.last[m] = contact{at: now, seq: c.seq}
-	return seq > c.seq
-}
-
-// took records that a report is dealt with. One that could not be recorded is
-// news again when its agent repeats it.
-func (h *heard) took(m topology.MemberID, seq uint64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if c, ok := h.last[m]; ok {
-		c.seq = max(c.seq, seq)
-		h.last[m] = c
-	}
-}
-
-// hangUp marks a member whose agent broke its connection.
-func (h *heard) hangUp(c topology.ClusterID, m topology.MemberID) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	last, ok := h.last[m]
-	if !ok {
-		return
-	}
-	last.lost = true
-	h.last[m] = last
-	if h.lost == nil {
-		h.lost = map[topology.ClusterID]bool{}
-	}
-	h.lost[c] = true
-	select {
-	case h.waiter() <- struct{}{}:
-	default:
-	}
-}
-
-// hangUps waits until agents hung up, and says in which clusters.
-func (h *heard) hangUps(ctx context.Context) ([]topology.ClusterID, bool) {
-	h.mu.Lock()
-	hungUp := h.waiter()
-	h.mu.Unlock()
-	select {
-	case <-hungUp:
-	case <-ctx.Done():
-		return nil, false
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	lost := slices.Collect(maps.Keys(h.lost))
-	clear(h.lost)
-	return lost, true
-}
-
-// waiter returns the channel of hang-ups; h.mu is held.
-func (h *heard) waiter() chan struct{} {
-	if h.hungUp == nil {
-		h.hungUp = make(chan struct{}, 1)
-	}
-	return h.hungUp
-}
-
-func (h *heard) of(m topology.MemberID) contact {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.last[m]
-}
-
-func (h *heard) forget(m topology.MemberID) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.last, m)
 }

@@ -185,10 +185,10 @@ func TestUpAndDown(t *testing.T) {
 			b.wait(time.Minute, func() bool { return b.settled(1) })
 			b.set(1, 10, 4)
 			b.wait(time.Minute, func() bool { return b.settled(4) })
-			require.Equal(b.t, 4, f.launches, "exactly three more")
+			require.Equal(b.t, 4, f.launched(), "exactly three more")
 			b.set(1, 10, 2)
 			b.wait(time.Minute, func() bool { return b.settled(2) })
-			require.Equal(b.t, 4, f.launches)
+			require.Equal(b.t, 4, f.launched())
 		})
 	})
 }
@@ -199,9 +199,9 @@ func TestPendingMembersAreNotLaunchedAgain(t *testing.T) {
 		b.set(1, 10, 3)
 		b.reign(func() {
 			<-time.After(4 * time.Minute) // no agent joins: slower than any interval
-			require.Equal(b.t, 3, f.launches)
+			require.Equal(b.t, 3, f.launched())
 			b.wait(time.Minute, func() bool { return b.settled(3) })
-			require.Equal(b.t, 3, f.launches)
+			require.Equal(b.t, 3, f.launched())
 		})
 	})
 }
@@ -235,7 +235,7 @@ func TestInstanceThatIsGoneIsReplaced(t *testing.T) {
 			f.mu.Unlock()
 			b.control.HungUp(clusterID, victim.ID)
 			b.wait(10*time.Second, func() bool { return b.settled(2) })
-			require.Equal(b.t, 3, f.launches)
+			require.Equal(b.t, 3, f.launched())
 		})
 	})
 }
@@ -260,11 +260,11 @@ func TestHalfOfFortySilentAtOnceAreNotReplaced(t *testing.T) {
 			for range 600 {
 				b.pass(time.Second)
 			}
-			require.Equal(b.t, 40, f.launches)
+			require.Equal(b.t, 40, f.launched())
 			require.Len(b.t, f.alive(), 40)
 			f.mute(0)
 			b.wait(time.Minute, func() bool { return b.settled(40) })
-			require.Equal(b.t, 40, f.launches)
+			require.Equal(b.t, 40, f.launched())
 		})
 	})
 }
@@ -276,7 +276,7 @@ func TestOneOfThreeSilentIsReplacedAfterItsGrace(t *testing.T) {
 		b.reign(func() {
 			b.wait(time.Minute, func() bool { return b.settled(3) })
 			f.mute(1)
-			b.wait(3*time.Minute, func() bool { return f.launches == 4 && b.settled(3) })
+			b.wait(3*time.Minute, func() bool { return f.launched() == 4 && b.settled(3) })
 		})
 	})
 }
@@ -387,7 +387,7 @@ func TestShutdownEndsEverything(t *testing.T) {
 		require.Len(b.t, b.members()[topology.Terminating], 3)
 		b.control = b.newController()
 		b.reign(func() { b.wait(2*time.Minute, func() bool { return b.settled(3) }) })
-		require.Equal(b.t, 6, f.launches)
+		require.Equal(b.t, 6, f.launched())
 	})
 }
 

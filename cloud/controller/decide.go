@@ -18,6 +18,7 @@ type situation struct {
 	seen    func(topology.MemberRecord) sighting           // what the cloud said
 	idle    func(topology.MemberID, topology.Runtime) bool // whether a runtime's work is done
 	blind   func() bool                                    // whether silence proves nothing just now
+	lose    func(topology.MemberID) bool                   // whether the kill guard lets a silent member go
 	timing  timing
 }
 
@@ -41,6 +42,8 @@ type plan struct {
 	sends     []topology.MemberRecord // Created members whose instance is to be asked for
 	ends      []topology.MemberRecord // Terminating members whose instance is to be ended
 	deletes   []topology.MemberRecord // tombstones whose time has come
+	held      []topology.MemberID     // whom only the kill guard keeps
+	refused   []error                 // moves that the table of transitions does not have
 	observe   map[string]bool         // accounts that are to be listed
 	lookAgain time.Time               // zero: at the next change
 }
@@ -67,6 +70,7 @@ type decider struct {
 	plan    plan
 	members []topology.MemberRecord    // as they will be
 	changed map[topology.MemberID]bool // those that differ from what is recorded
+	moved   map[topology.MemberID]bool // those in another state
 }
 
 // again asks for another look at t, at the latest; zero asks for none.
@@ -88,15 +92,23 @@ func (d *decider) change(m topology.MemberRecord) {
 	}
 }
 
-// move changes a member's state. The table of transitions holds here too: a
-// move it refuses is not made.
+// move changes a member's state, once. The table of transitions holds here too: a
+// move it refuses is not made, and told.
 func (d *decider) move(m topology.MemberRecord, to topology.State, reason string, deadline time.Time) topology.MemberRecord {
+	if d.moved[m.ID] {
+		return m // one transaction, one transition: the next look goes on
+	}
 	next, err := m.To(to, reason, d.now, deadline)
 	if err != nil {
+		d.plan.refused = append(d.plan.refused, err)
 		return m
 	}
 	m.Member = next
 	d.change(m)
+	if d.moved == nil {
+		d.moved = map[topology.MemberID]bool{}
+	}
+	d.moved[m.ID] = true
 	return m
 }
 
@@ -142,8 +154,14 @@ func (d *decider) terminating(m topology.MemberRecord) {
 		return
 	}
 	d.plan.ends = append(d.plan.ends, m)
+	d.ask(m, m.Since)
+}
+
+// ask has the cloud listed, again and again, ever less often: since is when
+// that began.
+func (d *decider) ask(m topology.MemberRecord, since time.Time) {
 	d.plan.observe[m.Account] = true
-	d.plan.again(d.now.Add(callRetry))
+	d.plan.again(d.now.Add(min(callRetry+max(d.now.Sub(since), 0)/8, maxAsk)))
 }
 
 // alive looks at a member that has an instance.
@@ -156,27 +174,39 @@ func (d *decider) alive(m topology.MemberRecord, expired bool) {
 	case m.Address == "" && saw.address != "":
 		m.Address = saw.address
 		d.change(m)
-	case m.Address == "", saw.missing:
-		d.plan.observe[m.Account] = true
-		d.plan.again(d.now.Add(callRetry))
+	case m.Address == "":
+		d.ask(m, m.Since)
+	case saw.missing:
+		d.ask(m, d.now)
 	}
 	m = d.retired(m)
-	m = d.silence(m)
+	if m = d.silence(m); d.moved[m.ID] {
+		return
+	}
 	switch m.State {
 	case topology.Initialized, topology.Starting:
 		d.booting(m, expired)
 	case topology.Suspended:
-		if expired && !d.blind() {
-			d.end(m, "silent for longer than its grace", false)
-			break
-		}
-		d.plan.observe[m.Account] = true
-		d.plan.again(d.now.Add(4 * callRetry))
+		d.suspended(m, expired)
 	case topology.InMaintenance:
 		d.draining(m, expired)
 	case topology.ReadyToShutDown:
 		d.end(m, m.Reason, false)
 	}
+}
+
+// suspended replaces a member whose grace is used up, unless the sensor is
+// blind or the kill guard holds it back.
+func (d *decider) suspended(m topology.MemberRecord, expired bool) {
+	if expired && !d.blind() {
+		if d.lose(m.ID) {
+			d.end(m, lostHealth, false)
+			return
+		}
+		d.plan.held = append(d.plan.held, m.ID)
+	}
+	d.plan.observe[m.Account] = true
+	d.plan.again(d.now.Add(4 * callRetry))
 }
 
 func (d *decider) booting(m topology.MemberRecord, expired bool) {
@@ -214,10 +244,10 @@ func (d *decider) silence(m topology.MemberRecord) topology.MemberRecord {
 		d.plan.observe[m.Account] = true
 		d.plan.again(d.now.Add(d.timing.heartbeat))
 	case !d.now.Before(dead):
+		d.plan.observe[m.Account] = true
 		return d.move(m, topology.Suspended, "not heard of since "+last.UTC().Format(time.RFC3339), d.now.Add(d.timing.grace))
 	case c.lost || !d.now.Before(late):
-		d.plan.observe[m.Account] = true
-		d.plan.again(d.now.Add(callRetry))
+		d.ask(m, late)
 	default:
 		d.plan.again(late)
 	}

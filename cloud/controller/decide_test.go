@@ -29,6 +29,7 @@ type scene struct {
 	seen    sighting
 	idle    bool
 	blind   bool
+	guarded bool // the kill guard lets nobody go
 }
 
 func cluster(change ...func(*topology.Cluster)) topology.Cluster {
@@ -81,6 +82,7 @@ func (s scene) at(now time.Time) situation {
 		seen:  func(topology.MemberRecord) sighting { return s.seen },
 		idle:  func(topology.MemberID, topology.Runtime) bool { return s.idle },
 		blind: func() bool { return s.blind },
+		lose:  func(topology.MemberID) bool { return !s.guarded },
 		timing: timing{
 			heartbeat: 15 * time.Second, boot: time.Minute, grace: time.Minute, drain: time.Minute,
 			tombstone: func(string) time.Duration { return time.Hour },
@@ -286,6 +288,51 @@ func TestSilenceProvesNothingToABlindSensor(t *testing.T) {
 	require.Equal(t, []string{"observe here"}, summary(decide(s.at(t0.Add(time.Hour)))), "nothing is replaced")
 	s.seen = sighting{missing: true, gone: true}
 	require.Equal(t, []string{"launch r1", "launch r1", "m0 Terminating", "m1 Terminating"}, summary(decide(s.at(t0.Add(time.Hour)))), "what the cloud says is evidence")
+}
+
+func TestAMemberMovesOnceInALook(t *testing.T) {
+	serves := func(m *topology.Member) {
+		m.Serving, m.Ready = &topology.Runtime{Release: r1, Ports: map[string]int{"http": 1}}, true
+	}
+	late := func(m *topology.Member) { m.Deadline = t0.Add(time.Second) }
+	s := scene{cluster: cluster(func(c *topology.Cluster) { c.Min = 0 }), want: want(0), members: []topology.Member{member(0, topology.Starting, serves)}}
+	require.Equal(t, []string{"m0 Active"}, summary(decide(s.at(t0.Add(time.Second)))), "it drains next time")
+	s = scene{cluster: cluster(), silent: time.Hour, members: []topology.Member{member(0, topology.Starting, late)}}
+	require.Equal(t, []string{"m0 Suspended", "observe here"}, summary(decide(s.at(t0.Add(time.Hour)))), "its grace has just begun")
+}
+
+func TestKillGuardHoldsASilentMember(t *testing.T) {
+	s := scene{cluster: cluster(), silent: time.Hour, guarded: true, want: want(1), members: []topology.Member{
+		member(0, topology.Suspended, func(m *topology.Member) { m.Deadline = t0.Add(time.Minute) }),
+	}}
+	p := decide(s.at(t0.Add(time.Hour)))
+	require.Equal(t, []string{"observe here"}, summary(p))
+	require.Equal(t, []topology.MemberID{"m0"}, p.held)
+	s.seen = sighting{missing: true, gone: true}
+	p = decide(s.at(t0.Add(time.Hour)))
+	require.Equal(t, []string{"launch r1", "m0 Terminating"}, summary(p), "evidence does not count")
+	require.Empty(t, p.held)
+}
+
+func TestCreatesInFlightAreBounded(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		want, asked, at int
+	}{
+		{"a small cluster", 6, 0, 5},
+		{"the rest later", 6, 5, 0},
+		{"a fifth", 100, 0, 20},
+		{"a fifth, some are asked for", 100, 15, 5},
+		{"more than that are asked for", 100, 40, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := scene{cluster: cluster(func(c *topology.Cluster) { c.Max = 1000 }), want: want(c.want)}
+			for i := range c.asked {
+				s.members = append(s.members, member(i, topology.Created))
+			}
+			require.Len(t, decide(s.at(t0)).launches, c.at)
+		})
+	}
 }
 
 func TestBlind(t *testing.T) {

@@ -124,3 +124,10 @@ func (f *faultyCloud) alive() map[topology.MemberID][]cloud.InstanceID {
 	}
 	return all
 }
+
+// launched is how many instances there ever were.
+func (f *faultyCloud) launched() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.launches
+}

@@ -31,7 +31,7 @@ func (c *Controller) Join(ctx context.Context, j Join) (topology.Member, error) 
 	if len(j.PublicKey) != ed25519.PublicKeySize {
 		return topology.Member{}, fmt.Errorf("%w: the public key has %d bytes, want %d", ErrRefused, len(j.PublicKey), ed25519.PublicKeySize)
 	}
-	now := time.Now()
+	now := c.clock.now()
 	c.trace(BeforeS5, j.Member)
 	m, err := c.update(ctx, j.Cluster, j.Member, nil, func(m topology.Member) (topology.Member, error) {
 		return c.admit(m, j, now)
@@ -62,12 +62,12 @@ func (c *Controller) admit(m topology.Member, j Join, now time.Time) (topology.M
 			return m, ErrNotYet
 		}
 		m.Instance = j.Instance
-		if m, err = m.To(topology.Initialized, "adopted from its agent", now, m.Deadline); err != nil {
+		if m, err = c.to(m, topology.Initialized, "adopted from its agent", now, m.Deadline); err != nil {
 			return m, err
 		}
 	}
 	m.PublicKey = j.PublicKey
-	return m.To(topology.Starting, "its agent joined", now, m.Deadline)
+	return c.to(m, topology.Starting, "its agent joined", now, m.Deadline)
 }
 
 // update applies change to a member by compare-and-swap, and again if somebody

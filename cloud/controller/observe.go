@@ -2,6 +2,8 @@ package controller
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,8 +30,12 @@ type observer struct {
 	waiting map[topology.ClusterID]bool
 }
 
-// listEvery is the shortest time between two lists of an account.
-const listEvery = 100 * time.Millisecond
+// The pause between two lists of an account: listEvery at least, and longer
+// after one that took long, so that listing takes a fifth of the time at most.
+const (
+	listEvery = 100 * time.Millisecond
+	listShare = 4
+)
 
 func newObserver(r *run, a *cloud.Account) *observer {
 	return &observer{reign: r, account: a, asked: make(chan struct{}, 1), waiting: map[topology.ClusterID]bool{}}
@@ -59,12 +65,13 @@ func (o *observer) run(ctx context.Context) error {
 	defer sweep.Stop()
 	pauseFor := listEvery
 	for sweeping := true; ; {
+		began := time.Now()
 		if err := o.observe(ctx, sweeping); err != nil && ctx.Err() == nil {
 			o.reign.log().Warn("cloud", "account", o.account.Name, "err", err)
 			pauseFor = min(2*pauseFor, 30*time.Second)
 			o.again()
 		} else {
-			pauseFor = listEvery
+			pauseFor = max(listEvery, listShare*time.Since(began))
 		}
 		select {
 		case <-time.After(pauseFor):
@@ -95,7 +102,7 @@ func (o *observer) observe(ctx context.Context, sweeping bool) error {
 	waiting := o.waiting
 	o.waiting = map[topology.ClusterID]bool{}
 	o.mu.Unlock()
-	at := time.Now()
+	at := o.reign.clock.now()
 	all, err := o.account.List(ctx, cloud.Owner(o.reign.id.UUID))
 	if err != nil {
 		o.mu.Lock()
@@ -119,7 +126,7 @@ func (o *observer) observe(ctx context.Context, sweeping bool) error {
 			return err
 		}
 	}
-	for id := range waiting {
+	for _, id := range slices.Sorted(maps.Keys(waiting)) {
 		o.reign.queue.add(id)
 	}
 	return nil

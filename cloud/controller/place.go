@@ -1,71 +1,31 @@
 package controller
 
-import (
-	"github.com/gostratos/stratos/topology"
-)
+import "slices"
 
-// place is one partition of one account, and how many members it still takes.
+// place is one partition of one account, and how many members it takes.
 type place struct {
-	account, partition string
-	room               int
+	partition
+	limit int // 0: no limit
 }
 
 // places are all of them, in the order in which they are filled: one after
 // another.
-type places struct{ all []place }
-
-// places counts what is left in every partition. Whatever is not Terminated
-// takes room.
-func (r *run) places(v *topology.View) *places {
-	used := map[[2]string]int{}
-	for c := range v.Clusters() {
-		for _, m := range c.Members() {
-			if m.State != topology.Terminated {
-				used[[2]string{m.Account, m.Partition}]++
-			}
-		}
-	}
-	p := &places{}
-	const unlimited = 1 << 30
-	for _, a := range r.Accounts {
+func (c *Controller) places() []place {
+	var all []place
+	for _, a := range c.Accounts {
 		if len(a.Partitions) == 0 {
-			p.all = append(p.all, place{account: a.Name, room: unlimited})
+			all = append(all, place{partition: partition{account: a.Name}})
 		}
-		for _, part := range a.Partitions {
-			room := unlimited
-			if part.Max > 0 {
-				room = part.Max - used[[2]string{a.Name, part.Name}]
-			}
-			p.all = append(p.all, place{account: a.Name, partition: part.Name, room: room})
+		for _, p := range a.Partitions {
+			all = append(all, place{partition{a.Name, p.Name}, p.Max})
 		}
 	}
-	return p
+	return all
 }
 
-// take uses up one place.
-func (p *places) take() (account, partition string, ok bool) {
-	for i := range p.all {
-		if p.all[i].room > 0 {
-			p.all[i].room--
-			return p.all[i].account, p.all[i].partition, true
-		}
-	}
-	return "", "", false
-}
-
-// after finds the next place with room behind the one that refused, and
-// begins again at the first.
-func (p *places) after(account, partition string) (string, string, bool) {
-	at := -1
-	for i, pl := range p.all {
-		if pl.account == account && pl.partition == partition {
-			at = i
-		}
-	}
-	for i := range p.all {
-		if pl := p.all[(at+1+i)%len(p.all)]; pl.room > 0 {
-			return pl.account, pl.partition, true
-		}
-	}
-	return "", "", false
+// placesAfter are all places, first those behind the one that refused.
+func (c *Controller) placesAfter(refused partition) []place {
+	all := c.places()
+	at := slices.IndexFunc(all, func(p place) bool { return p.partition == refused })
+	return append(all[at+1:len(all):len(all)], all[:at+1]...)
 }

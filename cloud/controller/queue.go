@@ -15,9 +15,11 @@ type queue struct {
 	mu     sync.Mutex
 	ready  []topology.ClusterID
 	state  map[topology.ClusterID]queued
-	timers map[topology.ClusterID]*time.Timer
-	wake   chan struct{} // capacity one
+	timers map[topology.ClusterID]func() bool // stop what addAt started
+	wake   chan struct{}                      // capacity one
 	closed bool
+
+	after func(d time.Duration, f func()) (stop func() bool)
 }
 
 type queued struct{ waiting, taken bool }
@@ -25,8 +27,9 @@ type queued struct{ waiting, taken bool }
 func newQueue() *queue {
 	return &queue{
 		state:  map[topology.ClusterID]queued{},
-		timers: map[topology.ClusterID]*time.Timer{},
+		timers: map[topology.ClusterID]func() bool{},
 		wake:   make(chan struct{}, 1),
+		after:  func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop },
 	}
 }
 
@@ -44,18 +47,29 @@ func (q *queue) add(id topology.ClusterID) {
 	}
 }
 
-// addAt adds the cluster at a time, replacing what was said before.
-func (q *queue) addAt(id topology.ClusterID, t time.Time) {
+// addAfter adds the cluster after a time, replacing what was said before.
+func (q *queue) addAfter(id topology.ClusterID, d time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if old := q.timers[id]; old != nil {
-		old.Stop()
+	q.forget(id)
+	if !q.closed {
+		q.timers[id] = q.after(d, func() { q.add(id) })
+	}
+}
+
+// cancel takes back what addAfter said.
+func (q *queue) cancel(id topology.ClusterID) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.forget(id)
+}
+
+// forget stops a cluster's timer; q.mu is held.
+func (q *queue) forget(id topology.ClusterID) {
+	if stop := q.timers[id]; stop != nil {
+		stop()
 		delete(q.timers, id)
 	}
-	if t.IsZero() || q.closed {
-		return
-	}
-	q.timers[id] = time.AfterFunc(time.Until(t), func() { q.add(id) })
 }
 
 // take waits for a cluster, or the end of ctx.
@@ -91,8 +105,8 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	for _, t := range q.timers {
-		t.Stop()
+	for _, stop := range q.timers {
+		stop()
 	}
 	clear(q.timers)
 }

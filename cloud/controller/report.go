@@ -22,7 +22,7 @@ type Report struct {
 // Report takes an agent's report. Only what changes the member's record is
 // written; the rest is a heartbeat. ErrGone tells the agent to stop.
 func (c *Controller) Report(ctx context.Context, cl topology.ClusterID, id topology.MemberID, r Report) error {
-	now := time.Now()
+	now := c.clock.now()
 	if !c.heard.note(id, r.Seq, now) {
 		return nil
 	}
@@ -56,13 +56,13 @@ func (c *Controller) reported(m topology.Member, r Report, now time.Time) (topol
 	}
 	switch {
 	case !r.Ready && (m.State == topology.Active || m.State == topology.Suspended):
-		return m.To(topology.Starting, r.Reason, now, now.Add(c.boot()))
+		return c.to(m, topology.Starting, r.Reason, now, now.Add(c.boot()))
 	case !r.Ready && m.State == topology.Starting && r.Reason != "":
 		m.Reason = r.Reason
 	case r.Ready && m.State == topology.Suspended:
-		return m.To(topology.Active, "heard of again", now, time.Time{})
+		return c.to(m, topology.Active, "heard of again", now, time.Time{})
 	case m.State == topology.Starting && healthy(m):
-		return m.To(topology.Active, "healthy", now, time.Time{})
+		return c.to(m, topology.Active, "healthy", now, time.Time{})
 	}
 	return m, nil
 }

@@ -24,12 +24,10 @@ func (c *Controller) Shutdown(ctx context.Context, lead *store.Leadership) error
 	}
 	for _, r := range recs {
 		_, err := c.update(ctx, r.Value.Cluster, r.Value.ID, []store.Cond{lead.Guard()}, func(m topology.Member) (topology.Member, error) {
-			next, err := m.To(topology.Terminating, "the platform was shut down", time.Now(), time.Time{})
-			var refused *topology.TransitionError
-			if errors.As(err, &refused) {
-				return m, nil // ended already
+			if m.State == topology.Terminating || m.State == topology.Terminated {
+				return m, nil
 			}
-			return next, err
+			return c.to(m, topology.Terminating, "the platform was shut down", c.clock.now(), time.Time{})
 		})
 		if err != nil && !errors.Is(err, ErrGone) {
 			return err

@@ -40,10 +40,13 @@ func target(c *topology.ClusterView) (n int, why string) {
 // serves or soon will: what is pending is not asked for again.
 func (d *decider) size() {
 	want, why := target(d.cluster)
-	supply := 0
+	supply, asked := 0, 0
 	for _, m := range d.members {
 		if m.State.Supply() {
 			supply++
+		}
+		if m.State == topology.Created {
+			asked++
 		}
 	}
 	for _, m := range d.surplus(supply - want) {
@@ -67,7 +70,7 @@ func (d *decider) size() {
 		d.plan.again(at)
 		return
 	}
-	for range missing {
+	for range min(missing, max(5, want/5)-asked) { // the rest when these have an instance
 		d.plan.launches = append(d.plan.launches, *release)
 	}
 }

@@ -1,0 +1,6 @@
+//go:build race
+
+package controller
+
+// simSeeds is how many histories TestSimulation runs if it is not told.
+const simSeeds = 80

@@ -1,0 +1,2 @@
+// Package control measures the control plane at scale.
+package control
