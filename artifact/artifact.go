@@ -54,7 +54,9 @@ type Blobs interface {
 	// Put stores what r holds, durably, and returns its digest. What is there
 	// already is not stored twice; nothing is visible before it is whole.
 	Put(ctx context.Context, r io.Reader) (Digest, error)
-	// Get opens a blob; store.ErrNotFound if it is not there.
+	// Get opens a blob; store.ErrNotFound if it is not there. The reader fails
+	// at its end, instead of with io.EOF, if what was read is not d: see
+	// [VerifyReader]. It may stop when ctx ends, and must be closed.
 	Get(ctx context.Context, d Digest) (io.ReadCloser, error)
 	// List returns all digests.
 	List(ctx context.Context) ([]Digest, error)

@@ -35,7 +35,7 @@ func digestOf(h hash.Hash) Digest { return Digest(digestPrefix + hex.EncodeToStr
 // DirBlobs are [Blobs] in one folder, a file for each. They survive a power
 // failure as soon as Put returned. What a Put that was killed has left is
 // removed at the first use. Several DirBlobs, also in several processes, may
-// share a folder. Get does not verify: see [VerifyReader].
+// share a folder.
 type DirBlobs struct {
 	Path string // made when it is needed, with mode 0700; the files have 0600
 
@@ -107,7 +107,7 @@ func (b *DirBlobs) Get(_ context.Context, d Digest) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("get blob: %w", err)
 	}
-	return f, nil
+	return VerifyReader(f, d), nil
 }
 
 // List returns all digests, sorted.
