@@ -199,7 +199,10 @@ func TestConfigIsChecked(t *testing.T) {
 		{"a cartridge twice", func(c *stratos.Config) { c.Cartridges = append(c.Cartridges, proc.Type{}) }, `"proc" is there twice`},
 		{"no accounts", func(c *stratos.Config) { c.Accounts = nil }, "no accounts"},
 		{"an account twice", func(c *stratos.Config) { c.Accounts = append(c.Accounts, c.Accounts[0]) }, `"here" is there twice`},
-		{"API for everybody", func(c *stratos.Config) { c.API = "0.0.0.0:8080" }, "not a loopback address"},
+		{"API everywhere, reached nowhere", func(c *stratos.Config) { c.API = "0.0.0.0:8080" }, "say with URL where others reach it"},
+		{"a replica without TLS", func(c *stratos.Config) { c.API = "10.0.0.1:8080"; c.URL = "http://10.0.0.1:8080" }, "is https"},
+		{"a replica with a path", func(c *stratos.Config) { c.Replicas = []string{"http://127.0.0.1:8080/api"} }, "want its address and nothing else"},
+		{"an authority without its key", func(c *stratos.Config) { c.TLS.CACert = []byte("x") }, "belong together"},
 		{"API nowhere", func(c *stratos.Config) { c.API = "8080" }, "want host:port"},
 		{"domain", func(c *stratos.Config) { c.Domain = "Example..org" }, "domain"},
 	} {

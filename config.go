@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"strings"
 	"time"
 
@@ -17,6 +16,14 @@ func (c Config) withDefaults() Config {
 	c.Dir = cmp.Or(c.Dir, c.Name+".data")
 	c.Listen = cmp.Or(c.Listen, "127.0.0.1:8000")
 	c.API = cmp.Or(c.API, "127.0.0.1:8080")
+	scheme := "https://"
+	if isLoopback(c.API) {
+		scheme = "http://"
+	}
+	c.URL = cmp.Or(c.URL, scheme+c.API)
+	if len(c.Replicas) == 0 {
+		c.Replicas = []string{c.URL}
+	}
 	c.Domain = cmp.Or(c.Domain, "localhost")
 	c.Poll = cmp.Or(c.Poll, time.Minute)
 	c.Interval = cmp.Or(c.Interval, 5*time.Second)
@@ -34,7 +41,7 @@ func (c Config) withDefaults() Config {
 
 // check refuses what cannot work, all of it at once.
 func (c Config) check() error {
-	errs := []error{tenant.CheckLabel("flavour", c.Name), c.checkAccounts(), checkLoopback(c.API)}
+	errs := []error{tenant.CheckLabel("flavour", c.Name), c.checkAccounts(), c.checkReplica()}
 	if len(c.Cartridges) == 0 {
 		errs = append(errs, errors.New("no cartridges: a platform needs at least one kind of runtime"))
 	}
@@ -74,16 +81,4 @@ func (c Config) checkAccounts() error {
 		seen[a.Name] = true
 	}
 	return errors.Join(errs...)
-}
-
-// checkLoopback refuses plain HTTP on addresses that others can reach.
-func checkLoopback(addr string) error {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("API address %q: want host:port, for example 127.0.0.1:8080: %w", addr, err)
-	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
-		return nil
-	}
-	return fmt.Errorf("API address %s is not a loopback address: the API is plain HTTP and stays on this machine", addr)
 }

@@ -2,13 +2,12 @@ package stratos
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -50,36 +49,69 @@ func (p *Platform) claim(ctx context.Context) error {
 		return err
 	}
 	_, err = p.store.Commit(ctx, store.Txn{If: []store.Cond{rec.Unchanged(), first.Unchanged()}, Then: []store.Op{op, tenantOp}})
+	var conflict *store.ConflictError
+	var unknown *store.UnknownError
+	if errors.As(err, &conflict) || errors.As(err, &unknown) {
+		return p.claim(ctx) // another replica was faster
+	}
 	return err
 }
 
 // adminToken reads the administrator's token, or makes one, readable by the
-// owner alone. It is written whole or not at all.
-func adminToken(path string) (string, error) {
+// owner alone, and records its hash. Each replica has its own; every replica
+// takes all of them. Deleting the file ends the token: the next start makes another.
+func (p *Platform) adminToken(ctx context.Context) error {
+	path := filepath.Join(p.cfg.Dir, "admin.token")
 	b, err := os.ReadFile(path)
-	if err == nil {
-		if token := strings.TrimSpace(string(b)); token != "" {
-			return token, nil
+	secret := strings.TrimSpace(string(b))
+	switch {
+	case err == nil && secret == "":
+		return fmt.Errorf("the administrator's token in %s is empty: delete the file, and a new one is made", path)
+	case errors.Is(err, fs.ErrNotExist):
+		secret = tenant.NewSecret()
+		err = writeFile(path, []byte(secret+"\n"))
+	}
+	if err != nil {
+		return fmt.Errorf("the administrator's token: %w", err)
+	}
+	return p.recordToken(ctx, secret)
+}
+
+// recordToken makes secret the one administrator's token of this replica.
+func (p *Platform) recordToken(ctx context.Context, secret string) error {
+	name := "admin"
+	if p.replica.shared {
+		name = p.cfg.URL
+	}
+	recs, _, err := store.ReadAll[tenant.Token](ctx, p.store, tenant.TokenPrefix)
+	if err != nil {
+		return err
+	}
+	var txn store.Txn
+	fresh := store.NewRecord(tenant.TokenKey(secret), tenant.NewToken(secret, tenant.TokenAdmin, name, time.Now()))
+	for _, r := range recs {
+		switch {
+		case r.Key == fresh.Key:
+			fresh = r
+		case r.Value.Kind == tenant.TokenAdmin && r.Value.Name == name:
+			txn.Then = append(txn.Then, store.Op{Key: r.Key, Delete: true})
 		}
-		return "", fmt.Errorf("the administrator's token in %s is empty: delete the file, and a new one is made", path)
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("the administrator's token: %w", err)
+	if fresh.Mod == 0 {
+		op, err := fresh.Put()
+		if err != nil {
+			return err
+		}
+		txn.Then = append(txn.Then, op)
 	}
-	var random [32]byte
-	rand.Read(random[:]) // never fails: crypto/rand ends the process instead
-	token := base64.RawURLEncoding.EncodeToString(random[:])
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, []byte(token+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("the administrator's token: %w", err)
-	}
-	return token, os.Rename(tmp, path)
+	_, err = p.store.Commit(ctx, txn)
+	return err
 }
 
 // userData is what a member's instance is started with.
 func (p *Platform) userData(m topology.Member, joinToken string) ([]byte, error) {
 	return json.Marshal(wire.UserData{
-		V: wire.Version, Control: []string{"http://" + p.cfg.API},
+		V: wire.Version, Control: p.cfg.Replicas, CA: p.replica.roots,
 		Cluster: string(m.Cluster), Member: string(m.ID), Token: joinToken,
 	})
 }

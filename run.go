@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"syscall"
@@ -12,7 +13,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gostratos/stratos/api"
+	"github.com/gostratos/stratos/api/client"
 	"github.com/gostratos/stratos/artifact"
+	"github.com/gostratos/stratos/autoscale"
 	"github.com/gostratos/stratos/balancer"
 	"github.com/gostratos/stratos/balancer/proxy"
 	"github.com/gostratos/stratos/store"
@@ -43,30 +46,100 @@ func (p *Platform) Run(ctx context.Context) error {
 	}
 	server := &http.Server{
 		Handler:           p.apiServer().Handler(ctx, p.id),
+		TLSConfig:         p.serverTLS(),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(p.log().Handler(), slog.LevelDebug),
 	}
 	g.Go(func() error { return serve(ctx, server, apiLis) })
-	g.Go(func() error { return p.mirror.Run(ctx) })
-	sync := &balancer.Sync{Source: p.mirror, Backend: p.cfg.Balancer, Log: p.cfg.Log}
-	g.Go(func() error { return sync.Run(ctx) })
-	if stats, ok := p.cfg.Balancer.(balancer.StatReader); ok {
-		g.Go(func() error { return p.sample(ctx, stats) })
+	g.Go(func() error { return p.insist(ctx, "topology", p.mirror.Run) })
+	g.Go(func() error { return p.edge.run(ctx) })
+	g.Go(func() error { return p.insist(ctx, "leadership", p.campaign) })
+	if p.replica.shared {
+		g.Go(func() error { return p.insist(ctx, "leader", p.followLeader) })
 	}
-	g.Go(func() error { return p.campaign(ctx) })
+	if p.replica.keeper != nil {
+		g.Go(func() error { return p.replica.keeper.Run(ctx) })
+	}
 	err = g.Wait()
 	if p.proxy != nil {
 		err = errors.Join(err, p.proxy.Close())
 	}
+	p.replica.http.CloseIdleConnections()
 	return err
 }
 
+// insist does what needs the store until ctx ends, and again when it fails: a
+// store that is away, or full, comes back, and meanwhile the balancer goes on.
+func (p *Platform) insist(ctx context.Context, what string, do func(context.Context) error) error {
+	const least, most = 200 * time.Millisecond, 10 * time.Second
+	for wait := least; ; wait = min(2*wait, most) {
+		began := time.Now()
+		err := do(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if time.Since(began) > most {
+			wait = least
+		}
+		p.log().Error("control plane: trying again", "what", what, "err", err, "in", wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
 func (p *Platform) apiServer() *api.Server {
-	return &api.Server{
+	s := &api.Server{
 		Store: p.store, Topology: p.mirror, Controller: p.controller, Blobs: p.blobs,
 		Recorder: p.recorder, Decisions: p.scaler.Decisions, Platform: p, Logs: p.logs,
-		Token: p.token, Heartbeat: p.cfg.Heartbeat, Log: p.cfg.Log,
+		Fleet: p.fleet, Leader: p.leading, Replicas: p.replica.http, ReplicaToken: p.replica.token,
+		Heartbeat: p.cfg.Heartbeat, Log: p.cfg.Log,
+	}
+	if p.replica.ca != nil {
+		s.Certify = p.certify
+	}
+	return s
+}
+
+// takeSamples brings reports to the leader, be it this replica.
+func (p *Platform) takeSamples(ctx context.Context, reports []autoscale.Report) error {
+	leader, self := p.leading()
+	switch {
+	case self:
+		for _, r := range reports {
+			if err := p.recorder.Record(r); err != nil {
+				p.log().Warn("sample", "cluster", r.Cluster, "err", err)
+			}
+		}
+		return nil
+	case leader == "":
+		return errNobodyLeads
+	}
+	return p.toLeader(leader).Samples(ctx, reports)
+}
+
+// takeStatus brings the built-in balancer's status to the leader, be it this replica.
+func (p *Platform) takeStatus(ctx context.Context, s balancer.Status) error {
+	leader, self := p.leading()
+	switch {
+	case self:
+		return p.fleet.Heard(ctx, s)
+	case leader == "":
+		return errNobodyLeads
+	}
+	return p.toLeader(leader).BalancerStatus(ctx, s)
+}
+
+var errNobodyLeads = errors.New("nobody leads just now")
+
+func (p *Platform) toLeader(url string) *client.Client {
+	return &client.Client{
+		URLs: []string{url}, Token: p.replica.token, Timeout: balancerCall,
+		HTTP: &http.Client{Transport: p.replica.http},
 	}
 }
 
@@ -94,17 +167,35 @@ func serve(ctx context.Context, s *http.Server, lis net.Listener) error {
 		}
 		done <- err
 	})
-	err := s.Serve(lis)
+	err := serveOn(s, lis)
 	if !stop() && errors.Is(err, http.ErrServerClosed) {
 		return <-done
 	}
 	return err
 }
 
+// serveOn serves TLS if the server has a configuration for it.
+func serveOn(s *http.Server, lis net.Listener) error {
+	if s.TLSConfig != nil {
+		return s.ServeTLS(lis, "", "")
+	}
+	return s.Serve(lis)
+}
+
+// candidate is what this control plane is called in the campaign: among
+// replicas its address, alone the flavour's name, so that a restart at another
+// address takes over at once.
+func (p *Platform) candidate() string {
+	if p.replica.shared {
+		return p.replica.url
+	}
+	return p.cfg.Name
+}
+
 // campaign leads whenever it can, until ctx ends.
 func (p *Platform) campaign(ctx context.Context) error {
 	for ctx.Err() == nil {
-		lead, err := store.Campaign(ctx, p.store, leaderName, p.cfg.Name, leaderTTL)
+		lead, err := store.Campaign(ctx, p.store, leaderName, p.candidate(), leaderTTL)
 		if err == nil {
 			err = p.lead(ctx, lead)
 		}
@@ -134,19 +225,42 @@ func (p *Platform) lead(ctx context.Context, lead *store.Leadership) (err error)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(lead.Context(), cancel)()
+	if err := p.fleet.Load(ctx); err != nil {
+		return err
+	}
+	p.log().Info("leading", "epoch", lead.Epoch())
+	p.replica.leads.Store(true)
+	defer p.replica.leads.Store(false)
 	d := &deriver{Platform: p, guard: lead.Guard(), synchronised: map[artifact.Key]time.Time{}, wishes: map[artifact.Key]artifact.Wish{}}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.coordinator.Run(ctx, lead) })
 	g.Go(func() error { return d.run(ctx) })
 	g.Go(func() error { return p.controller.Run(ctx, lead) })
 	g.Go(func() error { return p.scaler.Run(ctx, lead) })
+	g.Go(func() error { return p.tidyFleet(ctx, lead.Guard()) })
 	return g.Wait()
+}
+
+// tidyFleet forgets balancers that are gone, until ctx ends.
+func (p *Platform) tidyFleet(ctx context.Context, guard store.Cond) error {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := p.fleet.Tidy(ctx, guard); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
 }
 
 // Shutdown ends every instance of the platform, and returns when none is
 // left, or ctx ends. It is called when Run has returned; the next Run launches anew.
 func (p *Platform) Shutdown(ctx context.Context) (err error) {
-	lead, err := store.Campaign(ctx, p.store, leaderName, p.cfg.Name, leaderTTL)
+	lead, err := store.Campaign(ctx, p.store, leaderName, p.candidate(), leaderTTL)
 	if err != nil {
 		return err
 	}

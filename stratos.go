@@ -51,9 +51,20 @@ type Config struct {
 
 	// Listen is where the built-in balancer takes requests. Default 127.0.0.1:8000.
 	Listen string
-	// API is where the control plane answers; a loopback address, because it is
-	// plain HTTP. Agents are told this address: keep it over restarts. Default 127.0.0.1:8080.
+	// API is where the control plane answers: plain HTTP on a loopback address,
+	// TLS on any other. Keep it over restarts. Default 127.0.0.1:8080.
 	API string
+	// URL is where others reach this API, for example "https://10.0.0.1:8080".
+	// Default: API. Two replicas never share one.
+	URL string
+	// Replicas are the URLs of all replicas of the control plane; instances are
+	// told. They share Store, Blobs and the master key. Default: URL alone.
+	Replicas []string
+	// TLS says how an API off loopback shows itself.
+	TLS TLS
+	// MasterKey is the file of the key that seals secrets in the store; all
+	// replicas have the same one. Default: master.key in Dir; the first replica makes it.
+	MasterKey string
 	// Domain is what subscriptions' host names end with: alias.Domain. Default "localhost".
 	Domain string
 
@@ -65,9 +76,12 @@ type Config struct {
 	// Accounts of clouds, in the order in which they are filled.
 	Accounts []*cloud.Account
 	// Balancer applies the routing table. Default: the built-in proxy on Listen.
+	// balancer.Elsewhere{}: all balancers are processes of their own, see [Balancer].
 	Balancer balancer.Backend
 	// Store keeps the records; it is not closed by Close. Default: a file in Dir.
 	Store store.Store
+	// Blobs keep the releases. Default: a folder in Dir.
+	Blobs artifact.Blobs
 
 	// Poll is how often repositories are looked at without being told. Default 60 s.
 	Poll time.Duration
@@ -95,7 +109,9 @@ type Platform struct {
 	closeStore  func() error
 	id          store.ID
 	cartridges  map[string]cartridge.Type
-	token       string // the administrator's
+	replica     replica
+	fleet       *balancer.Fleet
+	edge        *edge
 	mirror      *topology.Mirror
 	blobs       artifact.Blobs
 	coordinator *artifact.Coordinator
@@ -158,7 +174,10 @@ func (p *Platform) open() error {
 	if err := p.claim(ctx); err != nil {
 		return err
 	}
-	if p.token, err = adminToken(filepath.Join(p.cfg.Dir, "admin.token")); err != nil {
+	if err := p.openReplica(ctx); err != nil {
+		return err
+	}
+	if err := p.adminToken(ctx); err != nil {
 		return err
 	}
 	for _, a := range p.cfg.Accounts {
@@ -194,26 +213,23 @@ func (p *Platform) openStore(ctx context.Context) error {
 func (p *Platform) compose() {
 	cfg := p.cfg
 	p.mirror = &topology.Mirror{Store: p.store}
-	p.blobs = &artifact.DirBlobs{Path: filepath.Join(cfg.Dir, "blobs")}
+	p.blobs = cfg.Blobs
+	if p.blobs == nil {
+		p.blobs = &artifact.DirBlobs{Path: filepath.Join(cfg.Dir, "blobs")}
+	}
 	p.coordinator = &artifact.Coordinator{
 		Store: p.store, Blobs: p.blobs, Dir: filepath.Join(cfg.Dir, "artifacts"),
 		Build: p.build, Poll: cfg.Poll, InUse: p.revisionsInUse, Log: cfg.Log,
 	}
-	var drained func(topology.ClusterID, topology.MemberID, string) bool
-	backend := cfg.Balancer
-	if backend == nil {
-		p.proxy = &proxy.Proxy{Log: cfg.Log}
-		backend = p.proxy
+	if cfg.Balancer == nil {
+		p.proxy = &proxy.Proxy{TLS: p.memberTLS(), Log: cfg.Log}
+		p.cfg.Balancer = p.proxy
 	}
-	if d, ok := backend.(balancer.Drainer); ok {
-		drained = func(c topology.ClusterID, m topology.MemberID, address string) bool {
-			return d.Drained(c, balancer.TargetID{Member: m, Address: address})
-		}
-	}
-	p.cfg.Balancer = backend
+	p.fleet = &balancer.Fleet{Store: p.store}
+	p.edge = p.builtIn()
 	p.controller = &controller.Controller{
 		Store: p.store, Topology: p.mirror, Accounts: cfg.Accounts,
-		UserData: p.userData, Idle: drained, Trace: cfg.Trace, Log: cfg.Log,
+		UserData: p.userData, Idle: p.drained, Trace: cfg.Trace, Log: cfg.Log,
 		Heartbeat: cfg.Heartbeat, Boot: cfg.Boot, Grace: cfg.Grace, Drain: cfg.Drain,
 	}
 	p.logs = &api.Logs{Dir: filepath.Join(cfg.Dir, "logs")}
@@ -222,6 +238,32 @@ func (p *Platform) compose() {
 		Store: p.store, Topology: p.mirror, Recorder: p.recorder,
 		Policies: cfg.Policies, Interval: cfg.Interval, Log: cfg.Log,
 	}
+}
+
+// builtIn is the balancer of this process. Among several replicas it tells the
+// leader what it sees, as any other does.
+func (p *Platform) builtIn() *edge {
+	e := &edge{
+		name: "proxy", source: p.mirror, backend: p.cfg.Balancer, log: p.log(),
+		every: min(sampleEvery, p.cfg.Interval/2), samples: p.takeSamples,
+	}
+	if p.replica.shared {
+		e.name, e.status = p.replica.url, p.takeStatus
+	}
+	return e
+}
+
+// drained reports whether no balancer has anything left to do with a runtime.
+// A backend that cannot tell leaves it to the drain's deadline.
+func (p *Platform) drained(c topology.ClusterID, m topology.MemberID, address string) bool {
+	t := balancer.TargetID{Member: m, Address: address}
+	if _, none := p.cfg.Balancer.(balancer.Elsewhere); !none {
+		own, ok := p.cfg.Balancer.(balancer.Drainer)
+		if !ok || !own.Drained(c, t) {
+			return false
+		}
+	}
+	return p.fleet.Drained(c, t)
 }
 
 func (p *Platform) log() *slog.Logger {

@@ -133,6 +133,7 @@ type bed struct {
 	log    *syncBuffer
 	stop   func()
 	client *http.Client
+	listen string // the balancer that is asked
 }
 
 // syncBuffer collects a log.
@@ -206,7 +207,7 @@ func (b *bed) start(cfg stratos.Config) {
 	b.t.Helper()
 	p, err := stratos.New(cfg)
 	require.NoError(b.t, err)
-	b.Platform = p
+	b.Platform, b.listen = p, cfg.Listen
 	ctx, stop := context.WithCancel(b.ctx)
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
@@ -281,7 +282,7 @@ func (b *bed) describe() string {
 
 // get asks the balancer for a page of the app.
 func (b *bed) get(path string) (int, string, error) {
-	req, err := http.NewRequestWithContext(b.ctx, http.MethodGet, "http://"+b.Config().Listen+path, nil)
+	req, err := http.NewRequestWithContext(b.ctx, http.MethodGet, "http://"+b.listen+path, nil)
 	if err != nil {
 		return 0, "", err
 	}

@@ -18,8 +18,9 @@ import (
 func (s *Server) agentRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+wire.JoinPath, s.join)
 	mux.Handle("GET "+wire.AssignmentPath, s.agent(s.assignment))
-	mux.Handle("POST "+wire.StatusPath, s.agent(s.status))
-	mux.Handle("POST "+wire.LogsPath, s.agent(s.takeLogs))
+	mux.Handle("POST "+wire.StatusPath, s.led(s.agent(s.status)))
+	mux.Handle("POST "+wire.LogsPath, s.led(s.agent(s.takeLogs)))
+	mux.Handle("POST "+wire.CertificatePath, s.agent(s.agentCertificate))
 	mux.Handle("GET "+wire.ArchivePath+"{digest}", s.agent(s.archive))
 }
 
@@ -37,8 +38,12 @@ func (s *Server) join(w http.ResponseWriter, r *http.Request) {
 			Token: req.Token, PublicKey: req.PublicKey, Instance: topology.InstanceID(req.Instance),
 		})
 	}
+	var cert []byte
 	if err == nil {
-		err = s.assign(w, r, m)
+		cert, err = s.certificate(CertifyMember, string(m.ID), req.CSR)
+	}
+	if err == nil {
+		err = s.assign(w, r, m, cert)
 	}
 	if err != nil {
 		s.fail(w, r, err)
@@ -46,16 +51,20 @@ func (s *Server) join(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) assignment(w http.ResponseWriter, r *http.Request) error {
-	m, _ := memberOf(r)
+	m, err := s.memberNow(r)
+	if err != nil {
+		return err
+	}
 	if m.State == topology.Terminating || m.State == topology.Terminated {
 		return controller.ErrGone
 	}
-	return s.assign(w, r, m)
+	return s.assign(w, r, m, nil)
 }
 
-// assign answers with what a member should serve.
-func (s *Server) assign(w http.ResponseWriter, r *http.Request, m topology.Member) error {
-	a := wire.Assignment{Heartbeat: s.Heartbeat}
+// assign answers with what a member should serve, and the certificate that
+// its agent asked for.
+func (s *Server) assign(w http.ResponseWriter, r *http.Request, m topology.Member, cert []byte) error {
+	a := wire.Assignment{Heartbeat: s.Heartbeat, Certificate: cert}
 	if a.Heartbeat <= 0 {
 		a.Heartbeat = 15 * time.Second
 	}
@@ -79,7 +88,11 @@ func (s *Server) readPlan(r *http.Request, a *wire.Assignment) (err error) {
 			err = cerr
 		}
 	}()
-	if err := json.NewDecoder(b).Decode(&a.Plan); err != nil {
+	text, err := io.ReadAll(b) // to its end: only there it is known to be whole
+	if err == nil {
+		err = json.Unmarshal(text, &a.Plan)
+	}
+	if err != nil {
 		return fmt.Errorf("plan of release %s: %w", a.Revision, err)
 	}
 	return nil
@@ -121,7 +134,10 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 
 // archive hands out the files of the release that the member should serve, or serves.
 func (s *Server) archive(w http.ResponseWriter, r *http.Request) error {
-	m, _ := memberOf(r)
+	m, err := s.memberNow(r)
+	if err != nil {
+		return err
+	}
 	digest := r.PathValue("digest")
 	if !(m.Assigned != nil && m.Assigned.Archive == digest || m.Serving != nil && m.Serving.Release.Archive == digest) {
 		return errForbidden
@@ -156,7 +172,7 @@ func (s *Server) takeLogs(w http.ResponseWriter, r *http.Request) error {
 }
 
 func runtimeOf(r wire.Runtime) topology.Runtime {
-	return topology.Runtime{Release: releaseOf(r.Release), Ports: r.Ports}
+	return topology.Runtime{Release: releaseOf(r.Release), Ports: r.Ports, TLS: r.TLS}
 }
 
 func releaseOf(r wire.ReleaseRef) topology.Release {

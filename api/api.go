@@ -5,10 +5,19 @@
 // carry a token ("Authorization: Bearer ..."); agents sign every request with
 // the key that their join bound to their member, and see only their own cluster.
 //
+// Every replica answers everything. What lives in the leader's memory (what
+// agents and balancers say) is passed on to it.
+//
 //	GET  /healthz                                             200 when the store answers
 //	GET  /v1/topology?scope=S                                 a snapshot
-//	GET  /v1/topology/watch?scope=S                           a stream, see topology/stream
+//	GET  /v1/topology/watch?scope=S&after=REV&store=ID        a stream, see topology/stream
 //	POST /v1/samples                                          autoscale.Report, one or a list
+//	POST /v1/balancers                                        balancer.Status, of one in another process
+//	POST /v1/balancers/certificate                            {"name": N, "csr": DER}: what it shows to instances
+//	GET  /v1/leader                                           who leads
+//	GET  /v1/holds                                            what waits for an operator
+//	POST /v1/holds/{kind}/release                             replacements or orphans may go on, for ten minutes
+//	GET  /v1/tokens, POST, DELETE /v1/tokens/{id}             credentials: {"kind": "admin" or "balancer", "name": N}
 //	GET  /v1/clusters/{cluster}/decisions                     the scaler's last hundred, with reasons
 //	GET  /v1/tenants/{tenant}/subscriptions/{alias}           the wish, its repository and its cluster
 //	POST /v1/tenants/{tenant}/subscriptions/{alias}/synchronise   look at the repository now
@@ -26,8 +35,10 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gostratos/stratos/agent/wire"
 	"github.com/gostratos/stratos/artifact"
 	"github.com/gostratos/stratos/autoscale"
+	"github.com/gostratos/stratos/balancer"
 	"github.com/gostratos/stratos/cloud/controller"
 	"github.com/gostratos/stratos/store"
 	"github.com/gostratos/stratos/tenant"
@@ -51,8 +62,18 @@ type Server struct {
 	Decisions  func(topology.ClusterID) []autoscale.Decision
 	Platform   Platform
 	Logs       *Logs
-	// Token is the administrator's. An empty one lets nobody in.
-	Token string
+	Fleet      *balancer.Fleet
+	// Leader says where the leading replica answers, empty if nobody leads, and
+	// whether this one is it. Default: this one leads, there is no other.
+	Leader func() (url string, self bool)
+	// Replicas carries requests to the leader. Default: http.DefaultTransport.
+	Replicas http.RoundTripper
+	// ReplicaToken is the secret that the replicas share. An empty one lets none in.
+	ReplicaToken string
+	// Certify signs a request for a certificate: kind is CertifyMember or
+	// CertifyBalancer, name the member's id or the balancer's name, csr DER; the
+	// answer is a chain, PEM. Default: certificates are not given out.
+	Certify func(kind, name string, csr []byte) ([]byte, error)
 	// Heartbeat is what agents are told. Default 15 s.
 	Heartbeat time.Duration
 	Log       *slog.Logger // default: none
@@ -71,16 +92,25 @@ func (s *Server) Handler(stop context.Context, id store.ID) http.Handler {
 	mux.Handle("GET "+stream.WatchPath, s.scoped(func(w http.ResponseWriter, r *http.Request, scope stream.Scope) {
 		topo.Watch(stop, w, r, scope)
 		if m, ok := memberOf(r); ok && stop.Err() == nil {
-			s.Controller.HungUp(m.Cluster, m.ID)
+			s.agentHungUp(m.Cluster, m.ID)
 		}
 	}))
-	mux.Handle("POST /v1/samples", s.admin(s.samples))
-	mux.Handle("GET /v1/clusters/{cluster}/decisions", s.admin(s.decisions))
+	mux.Handle("POST /v1/samples", s.led(s.balancer(s.samples)))
+	mux.Handle("POST /v1/balancers", s.led(s.balancer(s.balancerStatus)))
+	mux.Handle("POST /v1/balancers/certificate", s.balancer(s.balancerCertificate))
+	mux.Handle("POST "+hungUpPath, s.replica(s.takeHungUp))
+	mux.Handle("GET /v1/leader", s.admin(s.showLeader))
+	mux.Handle("GET /v1/holds", s.led(s.admin(s.showHolds)))
+	mux.Handle("POST /v1/holds/{kind}/release", s.admin(s.release))
+	mux.Handle("GET /v1/tokens", s.admin(s.listTokens))
+	mux.Handle("POST /v1/tokens", s.admin(s.makeToken))
+	mux.Handle("DELETE /v1/tokens/{id}", s.admin(s.endToken))
+	mux.Handle("GET /v1/clusters/{cluster}/decisions", s.led(s.admin(s.decisions)))
 	const subscription = "/v1/tenants/{tenant}/subscriptions/{alias}"
 	mux.Handle("GET "+subscription, s.admin(s.subscription))
 	mux.Handle("POST "+subscription+"/synchronise", s.admin(s.synchronise))
 	mux.Handle("POST "+subscription+"/scale", s.admin(s.scale))
-	mux.Handle("GET "+subscription+"/logs", s.admin(s.logs))
+	mux.Handle("GET "+subscription+"/logs", s.led(s.admin(s.logs)))
 	mux.Handle("/", s.admin(func(w http.ResponseWriter, r *http.Request) error { return errNoSuchPath }))
 	return http.MaxBytesHandler(mux, MaxBody)
 }
@@ -125,6 +155,8 @@ var statuses = []struct {
 	{controller.ErrGone, http.StatusGone},
 	{controller.ErrNotYet, http.StatusServiceUnavailable},
 	{store.ErrNotFound, http.StatusNotFound},
+	{balancer.ErrInvalid, http.StatusBadRequest},
+	{errNoLeader, http.StatusServiceUnavailable},
 }
 
 // fail answers with an error. What is not the caller's business is only logged.
@@ -144,6 +176,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch code {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="stratos"`)
+		if errors.Is(err, wire.ErrClock) { // with the answer's Date the agent can sign anew
+			w.Header().Set(wire.ClockHeader, wire.ClockSkewed)
+		}
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
 	case http.StatusInternalServerError:

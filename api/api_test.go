@@ -20,6 +20,7 @@ import (
 	"github.com/gostratos/stratos/api"
 	"github.com/gostratos/stratos/artifact"
 	"github.com/gostratos/stratos/autoscale"
+	"github.com/gostratos/stratos/balancer"
 	"github.com/gostratos/stratos/cloud/controller"
 	"github.com/gostratos/stratos/store"
 	"github.com/gostratos/stratos/store/mem"
@@ -84,6 +85,7 @@ func newBed(t *testing.T) *bed {
 			Assigned:  &topology.Release{Revision: "r1", Archive: string(b.archive), Plan: string(plan)},
 		})
 	}
+	b.put(tenant.TokenKey(adminToken), tenant.NewToken(adminToken, tenant.TokenAdmin, "test", time.Now()))
 	mirror := &topology.Mirror{Store: b.store}
 	done := make(chan error, 1)
 	go func() { done <- mirror.Run(ctx) }()
@@ -91,7 +93,7 @@ func newBed(t *testing.T) *bed {
 		Store: b.store, Topology: mirror, Blobs: blobs, Recorder: b.recorder, Platform: &b.wishes,
 		Controller: &controller.Controller{Store: b.store, Topology: mirror},
 		Decisions:  func(topology.ClusterID) []autoscale.Decision { return nil },
-		Logs:       &api.Logs{Dir: t.TempDir()}, Token: adminToken,
+		Logs:       &api.Logs{Dir: t.TempDir()}, Fleet: &balancer.Fleet{Store: b.store},
 	}
 	b.web = httptest.NewServer(s.Handler(ctx, store.NewID()))
 	t.Cleanup(func() {

@@ -3,16 +3,16 @@ package api
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/gostratos/stratos/agent/wire"
 	"github.com/gostratos/stratos/store"
+	"github.com/gostratos/stratos/tenant"
 	"github.com/gostratos/stratos/topology"
 	"github.com/gostratos/stratos/topology/stream"
 )
@@ -20,11 +20,29 @@ import (
 // handler answers a request, or returns an error before it wrote anything.
 type handler func(http.ResponseWriter, *http.Request) error
 
-// admin lets only the administrator in.
-func (s *Server) admin(h handler) http.Handler {
+// admin lets only administrators in.
+func (s *Server) admin(h handler) http.Handler { return s.bearing(h, tenant.TokenAdmin) }
+
+// balancer lets balancers in, and whoever may do everything.
+func (s *Server) balancer(h handler) http.Handler {
+	return s.bearing(h, tenant.TokenAdmin, tenant.TokenBalancer, tokenReplica)
+}
+
+// replica lets only the other replicas in.
+func (s *Server) replica(h handler) http.Handler { return s.bearing(h, tokenReplica) }
+
+// tokenReplica is the kind of the secret that replicas share; it has no record.
+const tokenReplica tenant.TokenKind = "replica"
+
+// bearing lets in who bears a token of one of the kinds.
+func (s *Server) bearing(h handler, kinds ...tenant.TokenKind) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		err := errUnauthorized
-		if s.isAdmin(r) {
+		kind, err := s.bearer(r)
+		switch {
+		case err != nil:
+		case !slices.Contains(kinds, kind):
+			err = errForbidden
+		default:
 			err = h(w, r)
 		}
 		if err != nil {
@@ -46,11 +64,14 @@ func (s *Server) agent(h handler) http.Handler {
 	})
 }
 
-// scoped lets the administrator see every scope, and an agent its own cluster.
+// scoped lets who bears a token see every scope, and an agent its own cluster.
 func (s *Server) scoped(h func(http.ResponseWriter, *http.Request, stream.Scope)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		scope, err := stream.ParseScope(r.URL.Query().Get("scope"))
-		if !s.isAdmin(r) {
+		if strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {
+			_, berr := s.bearer(r)
+			err = cmp.Or(berr, err)
+		} else {
 			var merr error
 			r, merr = s.asMember(r)
 			if m, ok := memberOf(r); merr == nil && err == nil && (!ok || scope != stream.ClusterScope(m.Cluster)) {
@@ -66,11 +87,33 @@ func (s *Server) scoped(h func(http.ResponseWriter, *http.Request, stream.Scope)
 	})
 }
 
-// isAdmin compares hashes, so that neither time nor length tells anything.
-func (s *Server) isAdmin(r *http.Request) bool {
-	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(s.Token))
-	return ok && s.Token != "" && subtle.ConstantTimeCompare(a[:], b[:]) == 1
+// bearer says what the bearer of the request's token is.
+func (s *Server) bearer(r *http.Request) (tenant.TokenKind, error) {
+	secret, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok || secret == "" {
+		return "", errUnauthorized
+	}
+	if s.ReplicaToken != "" && tenant.NewToken(s.ReplicaToken, tokenReplica, "", time.Time{}).Matches(secret) {
+		return tokenReplica, nil
+	}
+	t, err := s.readToken(r.Context(), tenant.TokenKey(secret))
+	if errors.Is(err, store.ErrNotFound) || err == nil && !t.Value.Matches(secret) {
+		return "", errUnauthorized
+	}
+	return t.Value.Kind, err
+}
+
+// readToken reads a token as this replica knows it, which needs no majority of
+// the store; one that it does not know may be new.
+func (s *Server) readToken(ctx context.Context, key string) (store.Record[tenant.Token], error) {
+	kv, _, err := s.Store.Get(ctx, key, store.ReadOptions{Stale: true})
+	if errors.Is(err, store.ErrNotFound) {
+		return store.Read[tenant.Token](ctx, s.Store, key)
+	}
+	if err != nil {
+		return store.Record[tenant.Token]{}, err
+	}
+	return store.Decode[tenant.Token](kv)
 }
 
 type memberKey struct{}
@@ -81,7 +124,8 @@ func memberOf(r *http.Request) (topology.Member, bool) {
 	return m, ok
 }
 
-// asMember checks an agent's signature against its member's key.
+// asMember checks an agent's signature against its member's key, as this
+// replica's topology has it; one that has just joined is read from the store.
 func (s *Server) asMember(r *http.Request) (*http.Request, error) {
 	signed, ok, err := wire.ParseSigned(r)
 	if !ok {
@@ -90,15 +134,45 @@ func (s *Server) asMember(r *http.Request) (*http.Request, error) {
 	if err != nil {
 		return r, fmt.Errorf("%w: %w", errUnauthorized, err)
 	}
-	rec, err := store.Read[topology.Member](r.Context(), s.Store, topology.MemberKey(topology.ClusterID(signed.Cluster), topology.MemberID(signed.Member)))
-	if errors.Is(err, store.ErrNotFound) {
-		return r, errUnauthorized
+	cluster, id := topology.ClusterID(signed.Cluster), topology.MemberID(signed.Member)
+	m, err := s.knownMember(r.Context(), cluster, id)
+	if err == nil && len(m.PublicKey) == 0 {
+		m, err = s.recordedMember(r.Context(), cluster, id)
 	}
 	if err != nil {
 		return r, err
 	}
-	if err := signed.Verify(rec.Value.PublicKey, time.Now()); err != nil {
-		return r, fmt.Errorf("%w: %w", errUnauthorized, err)
+	if err := signed.Verify(m.PublicKey, time.Now()); err != nil {
+		return r, fmt.Errorf("%w: %w", errUnauthorized, err) // fail tells of clocks that differ
 	}
-	return r.WithContext(context.WithValue(r.Context(), memberKey{}, rec.Value)), nil
+	return r.WithContext(context.WithValue(r.Context(), memberKey{}, m)), nil
+}
+
+// knownMember is a member as the topology has it, or the zero member.
+func (s *Server) knownMember(ctx context.Context, cluster topology.ClusterID, id topology.MemberID) (topology.Member, error) {
+	v, err := s.Topology.Next(ctx, 0)
+	if err != nil {
+		return topology.Member{}, err
+	}
+	c := v.Cluster(cluster)
+	if c == nil {
+		return topology.Member{}, nil
+	}
+	m, _ := c.Member(id)
+	return m.Member, nil
+}
+
+func (s *Server) recordedMember(ctx context.Context, cluster topology.ClusterID, id topology.MemberID) (topology.Member, error) {
+	rec, err := store.Read[topology.Member](ctx, s.Store, topology.MemberKey(cluster, id))
+	if errors.Is(err, store.ErrNotFound) {
+		return topology.Member{}, errUnauthorized
+	}
+	return rec.Value, err
+}
+
+// memberNow is the member whose agent signed the request, as it is recorded:
+// for answers that the topology of this replica may be too old for.
+func (s *Server) memberNow(r *http.Request) (topology.Member, error) {
+	m, _ := memberOf(r)
+	return s.recordedMember(r.Context(), m.Cluster, m.ID)
 }

@@ -4,6 +4,8 @@
 //	stratos serve --example > stratos.yaml   a file to begin with
 //	stratos doctor                           what this machine has, and lacks
 //	stratos serve --config stratos.yaml      until Ctrl-C
+//	stratos balancer --control URL           a balancer in a process of its own
+//	stratos token balancer NAME              the token that it needs
 //	stratos version
 //
 // It is one flavour of many: who needs another cloud, policy or cartridge than
@@ -60,7 +62,7 @@ func newRoot() *cobra.Command {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see \"%s --help\"", err, c.CommandPath())
 	})
-	c.AddCommand(newServe(), newDoctor(), newVersion())
+	c.AddCommand(newServe(), newBalancer(), newToken(), newDoctor(), newVersion())
 	return c
 }
 

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -104,6 +106,29 @@ func TestExampleFile(t *testing.T) {
 	require.Equal(t, empty.Cartridges, f.Cartridges)
 	require.Equal(t, empty.Accounts[0].Name, f.Accounts[0].Name)
 	require.Equal(t, empty.Accounts[0].Driver, f.Accounts[0].Driver)
+}
+
+// TestExampleHasAllFields: what is commented out is right, too, and there is
+// no field that the example does not show.
+func TestExampleHasAllFields(t *testing.T) {
+	commented := regexp.MustCompile(`(?m)^( *)#(  |[a-z])`)
+	text := commented.ReplaceAllString(string(example), "$1$2")
+	text = strings.Replace(text, "api: 127.0.0.1:8080", "api: 10.0.0.1:8080", 1)
+	_, err := config.Parse("example", []byte(text))
+	require.NoError(t, err)
+	var look func(reflect.Type)
+	look = func(of reflect.Type) {
+		switch of.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+			look(of.Elem())
+		case reflect.Struct:
+			for f := range of.Fields() {
+				require.Regexp(t, `(?m)(^|[ {])`+f.Tag.Get("yaml")+`:`, text)
+				look(f.Type)
+			}
+		}
+	}
+	look(reflect.TypeFor[config.File]())
 }
 
 func TestDoctorCommand(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -36,7 +37,11 @@ func newServe() *cobra.Command {
 
 Subscriptions of the file that are missing are made; of those that are there,
 min and max are brought up to date. The members go on running when serve ends,
-and the next serve adopts them; --shutdown ends them.`,
+and the next serve adopts them; --shutdown ends them.
+
+Several serves, on several machines, are the replicas of one control plane if
+their files name the same etcd cluster (store) and bucket (blobs): one of them
+leads, all of them answer. docs/several-machines.md goes through it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if f.example {
@@ -49,7 +54,7 @@ and the next serve adopts them; --shutdown ends them.`,
 	c.Flags().StringVarP(&f.config, "config", "c", "", "the `file`, YAML; --example shows its fields")
 	c.Flags().StringVar(&f.logLevel, "log-level", "info", "`level` from which on is logged: debug, info, warn or error")
 	c.Flags().BoolVar(&f.shutdown, "shutdown", false, "end the members too, at the end")
-	c.Flags().BoolVar(&f.check, "check", false, "only check the file")
+	c.Flags().BoolVar(&f.check, "check", false, "only check the file, and those of certificates and keys that it names")
 	c.Flags().BoolVar(&f.example, "example", false, "print a file with all fields, and do nothing else")
 	return c
 }
@@ -62,18 +67,24 @@ func serve(c *cobra.Command, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
-		return fmt.Errorf("--log-level %q: write debug, info, warn or error", f.logLevel)
+	log, err := newLog(c.ErrOrStderr(), f.logLevel)
+	if err != nil {
+		return err
 	}
 	if f.check {
+		if err := file.CheckFiles(); err != nil {
+			return err
+		}
 		_, err := fmt.Fprintf(c.OutOrStdout(), "%s: good\n", f.config)
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-	p, err := stratos.New(file.Platform(log))
+	cfg, closeStore, err := file.Open(c.Context(), log)
 	if err != nil {
 		return err
+	}
+	p, err := stratos.New(cfg)
+	if err != nil {
+		return errors.Join(err, closeStore())
 	}
 	err = servePlatform(c.Context(), p, file, log)
 	switch {
@@ -83,7 +94,16 @@ func serve(c *cobra.Command, f serveFlags) error {
 		// The one thing to know at the end, whatever the log's level.
 		fmt.Fprintln(c.ErrOrStderr(), "stratos: the members go on; the next serve adopts them, and --shutdown ends them")
 	}
-	return errors.Join(err, p.Close())
+	return errors.Join(err, p.Close(), closeStore())
+}
+
+// newLog writes lines of text from a level on.
+func newLog(w io.Writer, name string) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(name)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: write debug, info, warn or error", name)
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})), nil
 }
 
 // servePlatform runs the platform, and subscribes what the file wishes for.

@@ -28,11 +28,26 @@ type File struct {
 	// Dir is where everything is kept, relative to where serve is started.
 	// Default: the name, then ".data".
 	Dir string `yaml:"dir"`
-	// Listen is where requests are taken, host:port. Default: 127.0.0.1:8000.
+	// Listen is where requests are taken, host:port; none: only balancers in
+	// processes of their own take them. Default: 127.0.0.1:8000.
 	Listen string `yaml:"listen"`
-	// API is where the control plane answers, host:port, on loopback. Agents
-	// are told this address: keep it over restarts. Default: 127.0.0.1:8080.
+	// API is where the control plane answers, host:port: plain HTTP on loopback,
+	// TLS elsewhere. Keep it over restarts. Default: 127.0.0.1:8080.
 	API string `yaml:"api"`
+	// URL is where others reach this API. Default: API.
+	URL string `yaml:"url"`
+	// Replicas are the URLs of all control planes that share a store. Default: URL.
+	Replicas []string `yaml:"replicas"`
+	// MasterKey is the file of the key that seals secrets; the same for all
+	// replicas. Default: master.key in dir.
+	MasterKey string `yaml:"masterKey"`
+	// TLS says how an API off loopback shows itself. Default: by the platform's
+	// own authority.
+	TLS *TLS `yaml:"tls"`
+	// Store keeps the records. Default: a file in dir.
+	Store *Store `yaml:"store"`
+	// Blobs keep the releases. Default: a folder in dir.
+	Blobs *Blobs `yaml:"blobs"`
 	// Domain is what host names end with: alias.domain. Default: localhost.
 	Domain string `yaml:"domain"`
 
@@ -67,6 +82,14 @@ type Account struct {
 	Name string `yaml:"name"` // unique; required
 	// Driver talks to the cloud: local (processes of this machine). Default: local.
 	Driver string `yaml:"driver"`
+	// Dir is where a local account's instances live; several control planes of
+	// one machine share it. Default: a folder in File.Dir.
+	Dir string `yaml:"dir"`
+	// Address is where a local account's instances are reached. Default: 127.0.0.1.
+	Address string `yaml:"address"`
+	// Wrap is put before the command that starts a local account's instances,
+	// for example [ip, netns, exec, blue]. Default: nothing.
+	Wrap []string `yaml:"wrap"`
 	// Partitions, in the order in which they are tried. Default: one, without limits.
 	Partitions []Partition `yaml:"partitions"`
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gostratos/stratos"
 	"github.com/gostratos/stratos/autoscale"
+	"github.com/gostratos/stratos/balancer"
 	"github.com/gostratos/stratos/cartridge"
 	"github.com/gostratos/stratos/cartridge/php"
 	"github.com/gostratos/stratos/cartridge/proc"
@@ -14,7 +15,10 @@ import (
 	"github.com/gostratos/stratos/tenant"
 )
 
-const driverLocal = "local"
+const (
+	driverLocal = "local"
+	listenNone  = "none"
+)
 
 // cartridgeNames are the cartridges that a file may name.
 func cartridgeNames() []string { return []string{"php", "proc"} }
@@ -34,16 +38,20 @@ func cartridgeOf(name string) cartridge.Type {
 func (f *File) Platform(log *slog.Logger) stratos.Config {
 	c := stratos.Config{
 		Name: f.Name, Dir: f.Dir, Listen: f.Listen, API: f.API, Domain: f.Domain,
+		URL: f.URL, Replicas: f.Replicas, MasterKey: f.MasterKey,
 		Poll: time.Duration(f.Poll), Interval: time.Duration(f.Interval), Heartbeat: time.Duration(f.Heartbeat),
 		Boot: time.Duration(f.Boot), Grace: time.Duration(f.Grace), Drain: time.Duration(f.Drain),
 		Policies: map[string]autoscale.Policy{},
 		Log:      log,
 	}
+	if f.Listen == listenNone {
+		c.Listen, c.Balancer = "", balancer.Elsewhere{}
+	}
 	for _, name := range f.Cartridges {
 		c.Cartridges = append(c.Cartridges, cartridgeOf(name))
 	}
 	for _, a := range f.Accounts {
-		account := &cloud.Account{Name: a.Name, Driver: &local.Driver{Log: log}}
+		account := &cloud.Account{Name: a.Name, Driver: &local.Driver{Dir: a.Dir, Address: a.Address, Wrap: a.Wrap, Log: log}}
 		for _, part := range a.Partitions {
 			account.Partitions = append(account.Partitions, cloud.Partition{Name: part.Name, Max: int(part.Max)})
 		}

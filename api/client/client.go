@@ -1,0 +1,172 @@
+// Package client calls the control plane's API from Go: from balancers,
+// commands and programs.
+//
+// A [Client] knows several replicas and asks the one that answered last first.
+package client
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gostratos/stratos/autoscale"
+	"github.com/gostratos/stratos/balancer"
+	"github.com/gostratos/stratos/tenant"
+)
+
+// maxAnswer is the largest answer that is read, in bytes.
+const maxAnswer = 8 << 20
+
+// Error is an answer of the control plane that is not a success.
+type Error struct {
+	Path string
+	Code int    // the HTTP status
+	Text string // what it said
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s: the control plane answers %d %s: %s", e.Path, e.Code, http.StatusText(e.Code), e.Text)
+}
+
+// Client calls the control plane. Its fields are set before the first call;
+// its methods may be called concurrently.
+type Client struct {
+	URLs  []string // of the replicas; at least one
+	Token string   // secret: goes into a header and nowhere else
+	// HTTP makes the requests. Default: http.DefaultClient.
+	HTTP *http.Client
+	// Timeout of one request to one replica. Default 10 s.
+	Timeout time.Duration
+
+	last atomic.Int64 // index of the replica that answered last
+}
+
+// Post sends in as JSON and reads the answer into out; nil: nothing to send,
+// or to read. Each replica is asked once, until one answers; an answer that
+// every replica would give (4xx) is an [*Error] at once.
+func (c *Client) Post(ctx context.Context, path string, in, out any) error {
+	return c.Do(ctx, http.MethodPost, path, in, out)
+}
+
+// Do is [Client.Post] with any method.
+func (c *Client) Do(ctx context.Context, method, path string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if in == nil {
+		body = nil
+	}
+	if len(c.URLs) == 0 {
+		return errors.New("no control plane: give the URL of a replica")
+	}
+	var errs []error
+	first := int(c.last.Load())
+	for i := range c.URLs {
+		at := (first + i) % len(c.URLs)
+		err := c.exchange(ctx, method, strings.TrimSuffix(c.URLs[at], "/"), path, body, out)
+		if err == nil {
+			c.last.Store(int64(at))
+			return nil
+		}
+		errs = append(errs, err)
+		var e *Error
+		if errors.As(err, &e) && e.Code/100 == 4 || ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Client) exchange(ctx context.Context, method, base, path string, body []byte, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, 10*time.Second))
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, base+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	resp, err := cmp.Or(c.HTTP, http.DefaultClient).Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() // read to its end or given up
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", path, err)
+	case resp.StatusCode/100 != 2:
+		return &Error{Path: path, Code: resp.StatusCode, Text: textOf(answer)}
+	case len(answer) > maxAnswer:
+		return fmt.Errorf("%s: the answer is over %d bytes", path, maxAnswer)
+	case out == nil:
+		return nil
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("the answer of %s: %w", path, err)
+	}
+	return nil
+}
+
+// textOf is what an error's body says, in one short line.
+func textOf(body []byte) string {
+	var e struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(body, &e) != nil || e.Error == "" {
+		e.Error = strings.ToValidUTF8(string(body[:min(len(body), 512)]), "")
+	}
+	return strings.Join(strings.Fields(e.Error), " ")
+}
+
+// Samples sends what was seen of clusters.
+func (c *Client) Samples(ctx context.Context, reports []autoscale.Report) error {
+	return c.Post(ctx, "/v1/samples", reports, nil)
+}
+
+// BalancerStatus says how a balancer is.
+func (c *Client) BalancerStatus(ctx context.Context, s balancer.Status) error {
+	return c.Post(ctx, "/v1/balancers", s, nil)
+}
+
+// BalancerCertificate asks for the certificate with which a balancer shows
+// itself to instances. The answer is a chain, PEM; it is empty if the platform
+// has no authority, and its instances are on loopback.
+func (c *Client) BalancerCertificate(ctx context.Context, name string, csr []byte) ([]byte, error) {
+	var out struct {
+		Certificate []byte `json:"certificate"`
+	}
+	in := struct {
+		Name string `json:"name"`
+		CSR  []byte `json:"csr"`
+	}{name, csr}
+	err := c.Post(ctx, "/v1/balancers/certificate", in, &out)
+	return out.Certificate, err
+}
+
+// NewToken makes a token of a kind, for somebody, and returns its secret,
+// which is nowhere else.
+func (c *Client) NewToken(ctx context.Context, kind tenant.TokenKind, name string) (string, error) {
+	var out struct {
+		Token string `json:"token"`
+	}
+	in := struct {
+		Kind tenant.TokenKind `json:"kind"`
+		Name string           `json:"name"`
+	}{kind, name}
+	err := c.Post(ctx, "/v1/tokens", in, &out)
+	return out.Token, err
+}
