@@ -2,13 +2,14 @@
 
 GO       ?= go
 FUZZTIME ?= 20000x
+SEEDS    ?= 10000
 TOOL      = $(GO) tool -modfile=internal/tools/go.mod
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-programs vet lint fmt-check tidy-check fuzz simulate reliability bench-main bench-control build examples
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## run the sample PaaS; installs what it needs after asking (YES=1: without; ARGS="-load" drives load)
 	@scripts/setup.sh $(if $(YES),-yes)
@@ -49,6 +50,14 @@ tidy-check: ## fail if a go.mod or go.sum is not tidy
 
 fuzz: ## run every fuzz test for a short while (FUZZTIME=20000x)
 	@scripts/fuzz.sh $(FUZZTIME)
+
+# The simulation decides for itself what happens when, so more cores need more processes.
+simulate: ## SEEDS=10000 histories of the Cloud Controller under faults, on two cores
+	@$(GO) test -c -o bin/test/simulation ./cloud/controller
+	@cd cloud/controller && for half in 0 1; do \
+		STRATOS_SIM_SEEDS=$$(($(SEEDS)/2)) STRATOS_TEST_SEED=$$((1 + half * $(SEEDS)/2)) \
+			$(CURDIR)/bin/test/simulation -test.run '^TestSimulation$$' -test.timeout 0 & pids="$$pids $$!"; \
+	done; for p in $$pids; do wait $$p || failed=1; done; test -z "$$failed" && echo "$(SEEDS) histories, no violation"
 
 reliability: test-programs ## everything that may not be lost, leaked or doubled; an hour or so (ARGS="-short": minutes)
 	$(GO) run ./internal/reliability $(ARGS)
