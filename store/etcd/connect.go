@@ -50,7 +50,7 @@ func connect(ctx context.Context, c Config) (*Store, survey, error) {
 				MinConnectTimeout: c.DialTimeout,
 			}),
 		},
-		Logger:          zap.NewNop(),
+		Logger: zap.NewNop(),
 	})
 	if err != nil {
 		return nil, survey{}, fmt.Errorf("etcd at %s: %w", strings.Join(c.Endpoints, ", "), err)
