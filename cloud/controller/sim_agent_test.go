@@ -2,7 +2,6 @@ package controller
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"time"
 
@@ -48,7 +47,7 @@ func (s *sim) send(l *life, deliver func(lost bool)) {
 
 func (s *sim) join(l *life, i *simInstance) {
 	s.send(l, func(lost bool) {
-		_, err := l.control.Join(context.Background(), Join{
+		_, err := l.control.Join(agentSpeaks(), Join{
 			Cluster: i.cluster(), Member: i.member(), Token: string(i.spec.UserData),
 			PublicKey: i.key, Instance: topology.InstanceID(i.ID),
 		})
@@ -75,7 +74,7 @@ func (s *sim) report(l *life, i *simInstance) {
 		r.Serving = &topology.Runtime{Release: *m.Assigned, Ports: map[string]int{"http": 20000}}
 	}
 	s.send(l, func(bool) {
-		if err := l.control.Report(context.Background(), i.cluster(), i.member(), r); errors.Is(err, ErrGone) {
+		if err := l.control.Report(agentSpeaks(), i.cluster(), i.member(), r); errors.Is(err, ErrGone) {
 			i.quit = true
 		}
 	})

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/gostratos/stratos/store"
@@ -38,8 +39,16 @@ func (s *simStore) List(ctx context.Context, prefix string, o store.ReadOptions)
 	return page, err
 }
 
+// agentKey marks the calls in which a replica writes down what an agent said.
+type agentKey struct{}
+
+func agentSpeaks() context.Context { return context.WithValue(context.Background(), agentKey{}, true) }
+
 func (s *simStore) Commit(ctx context.Context, t store.Txn) (store.Revision, error) {
 	l := s.life
+	if ctx.Value(agentKey{}) == nil && !slices.Contains(t.If, l.reign.guard) {
+		l.fail("leader %d writes %s without its guard", l.n, t.Then[0].Key)
+	}
 	l.giveWay()
 	switch {
 	case l.dead:
