@@ -6,6 +6,8 @@
 //	stratos serve --config stratos.yaml      until Ctrl-C
 //	stratos balancer --control URL           a balancer in a process of its own
 //	stratos token balancer NAME              the token that it needs
+//	stratos holds                            what waits for an operator
+//	stratos store backup FILE                a copy of the records; restore FILE
 //	stratos version
 //
 // It is one flavour of many: who needs another cloud, policy or cartridge than
@@ -62,17 +64,22 @@ func newRoot() *cobra.Command {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see \"%s --help\"", err, c.CommandPath())
 	})
-	c.AddCommand(newServe(), newBalancer(), newToken(), newDoctor(), newVersion())
+	c.AddCommand(newServe(), newBalancer(), newToken(), newHolds(), newStore(), newDoctor(), newVersion())
 	return c
 }
 
 // doubleDash lets flags with one dash pass, as other Go programs have them:
 // without it, -config would be read as -c with the value "onfig".
 func doubleDash(root *cobra.Command, args []string) []string {
-	known := map[string]bool{}
-	for _, c := range root.Commands() {
-		c.Flags().VisitAll(func(f *pflag.Flag) { known[f.Name] = true })
+	known := map[string]bool{"help": true}
+	var learn func(*cobra.Command)
+	learn = func(of *cobra.Command) {
+		of.Flags().VisitAll(func(f *pflag.Flag) { known[f.Name] = true })
+		for _, c := range of.Commands() {
+			learn(c)
+		}
 	}
+	learn(root)
 	out := slices.Clone(args)
 	for i, a := range out {
 		if a == "--" {

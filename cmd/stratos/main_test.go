@@ -81,7 +81,7 @@ func TestMistakes(t *testing.T) {
 func TestHelp(t *testing.T) {
 	code, out, _ := stratosCommand(t.Context())
 	require.Zero(t, code)
-	for _, want := range []string{"serve", "doctor", "version"} {
+	for _, want := range []string{"serve", "balancer", "token", "holds", "store", "doctor", "version"} {
 		require.Contains(t, out, "  "+want)
 	}
 }

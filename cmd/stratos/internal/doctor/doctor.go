@@ -1,5 +1,5 @@
-// Package doctor looks at a machine that is to run a platform, and says what
-// is there, what is missing, and the cure.
+// Package doctor looks at a machine that is to run a platform, and at what
+// several of them share, and says what is there, what is missing, and the cure.
 //
 // It changes nothing: what it has to try (a file in the data folder, a listen
 // on an address) is taken back at once. A finding that stops a platform is
@@ -12,6 +12,9 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/gostratos/stratos/artifact/s3"
+	"github.com/gostratos/stratos/store/etcd"
 )
 
 // Status is how bad a finding is.
@@ -36,9 +39,14 @@ type Finding struct {
 // platform with the default configuration needs.
 type Doctor struct {
 	Dir    string // data folder. Default: stratos.data
-	Listen string // the balancer's address. Default: 127.0.0.1:8000
+	Listen string // the balancer's address; "none": it has none. Default: 127.0.0.1:8000
 	API    string // the control plane's address. Default: 127.0.0.1:8080
 	Domain string // Default: localhost
+
+	Etcd         *etcd.Config  // where records are. Default: in a file in Dir
+	Bucket       *s3.Blobs     // where releases are. Default: in a folder in Dir
+	MasterKey    string        // its file. Default: none is needed
+	Certificates []Certificate // whose ends are looked at. Default: none
 
 	Path   string                                                   // folders of programs. Default: PATH, then those of servers
 	Cgroup string                                                   // where the cgroups are. Default: /sys/fs/cgroup
@@ -55,8 +63,9 @@ func (d *Doctor) Examine(ctx context.Context) []Finding {
 	data, running := e.data()
 	found = append(found, data...)
 	found = append(found, openFiles(), isolation(os.Getuid()), e.bubblewrap(), e.cgroups())
-	found = append(found, address("balancer address", "listen", e.Listen, running), address("API address", "api", e.API, running))
-	return append(found, e.names(ctx), clock(e.Now))
+	found = append(found, e.balancer(running), e.address("API address", "api", e.API, running))
+	found = append(found, e.names(ctx), clock(e.Now))
+	return append(found, e.several(ctx)...)
 }
 
 // Failed reports whether some finding stops a platform.
@@ -82,6 +91,15 @@ func (d *Doctor) setDefaults() {
 	if d.Now.IsZero() {
 		d.Now = time.Now()
 	}
+}
+
+// balancer checks the address where requests are taken.
+func (d *Doctor) balancer(running bool) Finding {
+	const check = "balancer address"
+	if d.Listen == "none" {
+		return Finding{Check: check, Status: OK, Detail: "none: balancers are processes of their own"}
+	}
+	return d.address(check, "listen", d.Listen, running)
 }
 
 // lookupTimeout bounds the look-up of a name.

@@ -44,8 +44,9 @@ func isolation(uid int) Finding {
 }
 
 // address checks that an address can be listened on. If a platform runs on the
-// data folder, it is likely that one that has it.
-func address(check, field, addr string, running bool) Finding {
+// data folder, it is likely that one that has it. With records elsewhere, the
+// folder does not tell.
+func (d *Doctor) address(check, field, addr string, running bool) Finding {
 	lis, err := net.Listen("tcp", addr)
 	if err == nil {
 		err = lis.Close()
@@ -55,6 +56,8 @@ func address(check, field, addr string, running bool) Finding {
 		return Finding{Check: check, Status: OK, Detail: addr + " is free"}
 	case running && isInUse(err):
 		return Finding{Check: check, Status: OK, Detail: addr + " is in use, as is the data folder: a platform runs"}
+	case isInUse(err) && d.Etcd != nil:
+		return Finding{Check: check, Status: Warn, Detail: addr + " is in use: all is well if this control plane runs already", Cure: "if it does not, stop the program that has it, or set " + field + " to another address"}
 	case isInUse(err):
 		return Finding{Check: check, Status: Fail, Detail: addr + " is in use by another program", Cure: "stop that one, or set " + field + " to another address"}
 	}
