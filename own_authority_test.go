@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gostratos/stratos"
+	"github.com/gostratos/stratos/cloud"
+	"github.com/gostratos/stratos/cloud/local"
 	"github.com/gostratos/stratos/internal/ca"
 	"github.com/gostratos/stratos/store/mem"
 )
@@ -20,6 +22,11 @@ func offLoopback(t *testing.T) stratos.Config {
 	cfg.API, cfg.Store = "10.0.0.1:8080", mem.New()
 	t.Cleanup(func() { require.NoError(t, cfg.Store.Close()) })
 	return cfg
+}
+
+// sharing are accounts whose instances are where those of another replica are.
+func sharing(with stratos.Config) []*cloud.Account {
+	return []*cloud.Account{{Name: "here", Driver: &local.Driver{Dir: filepath.Join(with.Dir, "accounts", "here")}}}
 }
 
 func authority(t *testing.T) (a *ca.Authority, cert, key []byte) {
@@ -39,6 +46,7 @@ func TestReplicasShareOneAuthority(t *testing.T) {
 
 	two := one
 	two.Dir, two.API = filepath.Join(t.TempDir(), "two"), "10.0.0.2:8080"
+	two.Accounts = sharing(one)
 	_, err = stratos.New(two)
 	require.ErrorContains(t, err, "there is no master key at")
 	require.NoFileExists(t, filepath.Join(two.Dir, "master.key"), "a wrong one would open nothing")
@@ -106,4 +114,26 @@ func TestOperatorBringsTheCertificate(t *testing.T) {
 			require.ErrorContains(t, err, c.says)
 		})
 	}
+}
+
+// Two machines whose local clouds do not see each other's instances would each
+// replace the other's.
+func TestReplicasShareTheirInstances(t *testing.T) {
+	one := offLoopback(t)
+	one.API = freeAddr(t)
+	p, err := stratos.New(one)
+	require.NoError(t, err)
+	defer p.Close()
+
+	two := one
+	two.Dir, two.API = filepath.Join(t.TempDir(), "two"), freeAddr(t)
+	two.MasterKey = filepath.Join(one.Dir, "master.key")
+	two.Accounts = []*cloud.Account{{Name: "here", Driver: &local.Driver{}}}
+	_, err = stratos.New(two)
+	require.ErrorContains(t, err, "give all replicas the same folder")
+
+	two.Accounts = sharing(one)
+	q, err := stratos.New(two)
+	require.NoError(t, err)
+	require.NoError(t, q.Close())
 }

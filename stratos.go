@@ -188,6 +188,9 @@ func (p *Platform) open() error {
 		if err := a.Open(ctx, dir); err != nil {
 			return err
 		}
+		if err := p.locate(ctx, a); err != nil {
+			return err
+		}
 	}
 	return nil
 }

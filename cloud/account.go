@@ -57,6 +57,16 @@ func (a *Account) Capabilities() Capabilities {
 	return Capabilities{Idempotency: ByTags, ListLag: time.Minute}
 }
 
+// Location is the driver's one place; empty if it has none. See [Located].
+func (a *Account) Location() (string, error) {
+	l, ok := a.Driver.(Located)
+	if !ok {
+		return "", nil
+	}
+	at, err := l.Location()
+	return at, a.fail("locate", "", err)
+}
+
 // Settle is how long an unknown outcome may take to show itself: the list lag,
 // one call's deadline and half a minute.
 func (a *Account) Settle() time.Duration {

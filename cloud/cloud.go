@@ -112,6 +112,15 @@ type Capabilities struct {
 // ByTags, a lag of a minute.
 type Capable interface{ Capabilities() Capabilities }
 
+// Located is implemented by drivers whose List shows only
+// what is in one place, such as one machine. Two control planes that share a
+// store must share it, too, or each would take the other's instances for gone.
+type Located interface {
+	// Location names the place. It is the same at every start, and is called
+	// after Open.
+	Location() (string, error)
+}
+
 // Opener is implemented by drivers that keep files of their own, or must look
 // at their surroundings before the first launch. dir is theirs alone, made for
 // them, and the same at every start of the platform. An error says what is
