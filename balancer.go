@@ -159,7 +159,7 @@ func (b *Balancer) check() (secure bool, err error) {
 		p, err := url.Parse(u)
 		switch {
 		case err != nil || p.Host == "" || p.User != nil || p.Scheme != "http" && p.Scheme != "https":
-			return false, fmt.Errorf("control plane %q: want its address, for example https://10.0.0.1:8080", u)
+			return false, fmt.Errorf("control plane %q: want its address, for example https://10.0.0.1:8080", withoutUser(u))
 		case p.Scheme == "http" && !isLoopback(p.Host):
 			return false, fmt.Errorf("control plane %s: off loopback it speaks https", u)
 		}
@@ -179,29 +179,41 @@ func (b *Balancer) name(dir string) (string, error) {
 	if b.Name != "" {
 		return b.Name, nil
 	}
-	path := filepath.Join(dir, "name")
-	text, err := os.ReadFile(path)
-	if err == nil {
-		return strings.TrimSpace(string(text)), nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("the balancer's name: %w", err)
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "balancer"
-	}
-	name := label(host[:min(len(host), 60)]) + "-" + strings.ToLower(rand.Text()[:8])
-	return name, writeFile(path, []byte(name+"\n"))
+	return keptText(filepath.Join(dir, "name"), func() string {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "balancer"
+		}
+		return label(host[:min(len(host), 60)]) + "-" + strings.ToLower(rand.Text()[:8])
+	})
 }
 
-// writeFile makes the file at path whole or not at all, readable by its owner.
+// keptText is the one line of the file at path; one that is not there, or
+// empty, is made.
+func keptText(path string, first func() string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if kept := strings.TrimSpace(string(text)); kept != "" {
+		return kept, nil
+	}
+	made := first()
+	return made, writeFile(path, []byte(made+"\n"))
+}
+
+// writeFile makes the file at path whole or not at all, on disk, readable by its
+// owner.
 func writeFile(path string, text []byte) error {
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, text, 0o600); err != nil {
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
 		return err
 	}
-	return os.Rename(tmp, path)
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return os.Rename(f.Name(), path)
 }
 
 // certificate keeps what this balancer shows to instances: with the control

@@ -2,6 +2,7 @@ package stratos
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gostratos/stratos/api/client"
 	"github.com/gostratos/stratos/autoscale"
 	"github.com/gostratos/stratos/balancer"
 	"github.com/gostratos/stratos/topology"
@@ -21,6 +23,8 @@ const (
 	sampleEvery = time.Second
 	// maxReports is the most reports in one call.
 	maxReports = 1000
+	// maxSpan is the longest time that a report covers.
+	maxSpan = time.Minute
 )
 
 // edge runs a balancer, in the control plane's process or in its own: it keeps
@@ -92,27 +96,31 @@ func (e *edge) report(ctx context.Context) error {
 	}
 }
 
-// sample brings to the leader what happened since the last reading of each
-// cluster that reached it, which now takes the place of.
+// sample brings to the leader what happened since the last reading, of each
+// cluster, that it knows. What is long ago is of no use to it any more.
 func (e *edge) sample(ctx context.Context, last, now map[topology.ClusterID]balancer.Stats) error {
 	maps.DeleteFunc(last, func(c topology.ClusterID, _ balancer.Stats) bool { _, ok := now[c]; return !ok })
 	var reports []autoscale.Report
 	for c, s := range now {
-		if before, ok := last[c]; ok {
+		if before, ok := last[c]; ok && s.At.Sub(before.At) < maxSpan {
 			reports = append(reports, e.reportOf(c, before, s))
 		} else {
-			last[c] = s // its counts began in between
+			last[c] = s // its counts began in between, or it could not be told for long
 		}
 	}
+	var errs []error
 	for some := range slices.Chunk(reports, maxReports) {
-		if err := e.samples(ctx, some); err != nil {
-			return err // the next report covers this time too
+		err := e.samples(ctx, some)
+		errs = append(errs, err)
+		var refused *client.Error
+		if err != nil && !(errors.As(err, &refused) && refused.Code/100 == 4) {
+			break // the next report covers this time too
 		}
 		for _, r := range some {
 			last[r.Cluster] = now[r.Cluster]
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // seq numbers what happened at a time. It grows over restarts too, and while

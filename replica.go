@@ -1,12 +1,11 @@
 package stratos
 
 import (
-	"bytes"
 	"context"
 	"crypto/hkdf"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 	"time"
 
 	"github.com/gostratos/stratos/api"
+	"github.com/gostratos/stratos/cloud"
 	"github.com/gostratos/stratos/internal/ca"
 	"github.com/gostratos/stratos/store"
 )
@@ -41,6 +41,7 @@ type TLS struct {
 // replica is what one control plane is among several.
 type replica struct {
 	url    string        // where it is reached
+	id     string        // tells it from another one that calls itself by the same url
 	shared bool          // the store may have other replicas
 	token  string        // what replicas show to each other; empty if there are no others
 	ca     *ca.Authority // nil: everything is on loopback, and plain
@@ -49,13 +50,14 @@ type replica struct {
 	http   *http.Transport
 
 	leads  atomic.Bool
-	leader atomic.Pointer[string] // the URL of who leads; nil or empty: nobody
+	leader atomic.Pointer[string] // who leads, see [replica.candidate]; nil or empty: nobody
 }
 
 // Keys of the records that bind replicas to each other.
 const (
-	masterKeyKey = "masterkey"
-	authorityKey = "authority"
+	locationPrefix = "locations/"
+	masterKeyKey   = "masterkey"
+	authorityKey   = "authority"
 )
 
 // masterKeyRecord tells a wrong master key from the right one.
@@ -86,6 +88,10 @@ func (p *Platform) openReplica(ctx context.Context) error {
 	}
 	if !secure && !r.shared {
 		return nil // nobody to keep secrets with, or from
+	}
+	var err error
+	if r.id, err = keptText(filepath.Join(p.cfg.Dir, "replica"), rand.Text); err != nil {
+		return fmt.Errorf("data folder: %w", err)
 	}
 	key, err := p.masterKey(ctx)
 	if err != nil {
@@ -137,8 +143,10 @@ func (p *Platform) masterKey(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	if !first {
-		_, err := ca.Open(key, masterKeyKey, rec.Value.Check)
-		return key, err
+		if _, err := ca.Open(key, masterKeyKey, rec.Value.Check); err != nil {
+			return nil, fmt.Errorf("%s is not this platform's master key: copy it from the replica that was started first, or from its backup: %w", path, err)
+		}
+		return key, nil
 	}
 	check, err := ca.Seal(key, masterKeyKey, []byte(p.cfg.Name))
 	if err != nil {
@@ -149,6 +157,36 @@ func (p *Platform) masterKey(ctx context.Context) ([]byte, error) {
 		_, err := p.masterKey(ctx)
 		return err
 	})
+}
+
+// locationRecord says where an account's instances are.
+type locationRecord struct {
+	V        int    `json:"v"`
+	Account  string `json:"account"`
+	Location string `json:"location"`
+}
+
+// locate refuses an account whose instances another replica has in another
+// place: each would take the other's for gone.
+func (p *Platform) locate(ctx context.Context, a *cloud.Account) error {
+	if !p.replica.shared {
+		return nil
+	}
+	here, err := a.Location()
+	if err != nil || here == "" {
+		return err
+	}
+	rec, err := store.Read[locationRecord](ctx, p.store, locationPrefix+a.Name)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		rec = store.NewRecord(locationPrefix+a.Name, locationRecord{V: 1, Account: a.Name, Location: here})
+		return p.createRecord(ctx, rec.Unchanged(), rec.Put, func() error { return p.locate(ctx, a) })
+	case err != nil:
+		return err
+	case rec.Value.Location != here:
+		return fmt.Errorf("account %s: its instances are in %s, and here it is %s: give all replicas the same folder on the same machine, or the account another name", a.Name, rec.Value.Location, here)
+	}
+	return nil
 }
 
 // createRecord writes a record that is not there yet. If another replica was
@@ -285,10 +323,29 @@ func (p *Platform) leading() (leader string, self bool) {
 	if r.leads.Load() || !r.shared {
 		return r.url, true
 	}
-	if l := r.leader.Load(); l != nil && *l != r.url {
-		return *l, false
+	if l := r.leader.Load(); l != nil {
+		if url, _, _ := strings.Cut(*l, " "); url != r.url {
+			return url, false
+		}
 	}
 	return "", false
+}
+
+// candidate is what this control plane is called in the campaign: alone the
+// flavour's name, so that a restart at another address takes over at once;
+// among replicas its address, and what tells it from a twin.
+func (p *Platform) candidate() string {
+	if p.replica.shared {
+		return p.replica.url + " " + p.replica.id
+	}
+	return p.cfg.Name
+}
+
+// warnOfTwin tells of a leader with this replica's address that is another one.
+func (p *Platform) warnOfTwin(leader string) {
+	if strings.HasPrefix(leader, p.replica.url+" ") && leader != p.candidate() {
+		p.log().Error("another control plane has this one's address: give each its own URL", "url", p.replica.url)
+	}
 }
 
 // followLeader keeps who leads, until ctx ends.
@@ -302,6 +359,7 @@ func (p *Platform) followLeader(ctx context.Context) error {
 		for _, e := range b.Events {
 			if e.Key == key {
 				leader = string(e.Value) // empty when it was deleted
+				p.warnOfTwin(leader)
 			}
 		}
 		p.replica.leader.Store(&leader)
@@ -317,64 +375,4 @@ func isLoopback(addr string) bool {
 	}
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// checkReplica refuses addresses and certificates that cannot work.
-func (c Config) checkReplica() error {
-	host, port, err := net.SplitHostPort(c.API)
-	if err != nil || port == "" {
-		return fmt.Errorf("API address %q: want host:port, for example 127.0.0.1:8080", c.API)
-	}
-	want := "https"
-	if isLoopback(c.API) {
-		want = "http"
-	}
-	errs := []error{}
-	if ip := net.ParseIP(host); (host == "" || ip != nil && ip.IsUnspecified()) && (c.URL == "" || c.URL == "https://"+c.API) {
-		errs = append(errs, fmt.Errorf("API address %s is every address of this machine: say with URL where others reach it, for example https://10.0.0.1:%s", c.API, port))
-	}
-	for _, u := range append([]string{c.URL}, c.Replicas...) {
-		p, err := url.Parse(u)
-		switch {
-		case err != nil || p.Host == "" || p.Path != "" || p.User != nil:
-			errs = append(errs, fmt.Errorf("replica %q: want its address and nothing else, for example https://10.0.0.1:8080", u))
-		case p.Scheme != want:
-			errs = append(errs, fmt.Errorf("replica %q: the API at %s is %s", u, c.API, want))
-		}
-	}
-	if (len(c.TLS.CACert) == 0) != (len(c.TLS.CAKey) == 0) {
-		errs = append(errs, errors.New("TLS.CACert and TLS.CAKey belong together: give both, or none"))
-	}
-	if own := c.TLS.Certificate; own != nil {
-		errs = append(errs, checkCertificate(own, c.TLS, c.URL))
-	}
-	return errors.Join(errs...)
-}
-
-// checkCertificate refuses an API certificate that nobody would accept.
-func checkCertificate(own *tls.Certificate, t TLS, apiURL string) error {
-	if len(own.Certificate) == 0 {
-		return errors.New("TLS.Certificate is empty")
-	}
-	leaf, err := x509.ParseCertificate(own.Certificate[0])
-	if err != nil {
-		return fmt.Errorf("TLS.Certificate: %w", err)
-	}
-	u, err := url.Parse(apiURL)
-	if err != nil {
-		return err
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(bytes.Join([][]byte{t.Roots, t.CACert}, []byte("\n")))
-	between := x509.NewCertPool()
-	for _, der := range own.Certificate[1:] {
-		if c, err := x509.ParseCertificate(der); err == nil {
-			between.AddCert(c)
-		}
-	}
-	_, err = leaf.Verify(x509.VerifyOptions{DNSName: u.Hostname(), Roots: roots, Intermediates: between})
-	if err != nil {
-		return fmt.Errorf("TLS.Certificate would be refused by instances and replicas that know TLS.Roots: %w", err)
-	}
-	return nil
 }

@@ -182,16 +182,6 @@ func serveOn(s *http.Server, lis net.Listener) error {
 	return s.Serve(lis)
 }
 
-// candidate is what this control plane is called in the campaign: among
-// replicas its address, alone the flavour's name, so that a restart at another
-// address takes over at once.
-func (p *Platform) candidate() string {
-	if p.replica.shared {
-		return p.replica.url
-	}
-	return p.cfg.Name
-}
-
 // campaign leads whenever it can, until ctx ends.
 func (p *Platform) campaign(ctx context.Context) error {
 	for ctx.Err() == nil {

@@ -30,10 +30,14 @@ func (s *Server) samples(w http.ResponseWriter, r *http.Request) error {
 			return fmt.Errorf("%w: %w", errBadRequest, err)
 		}
 	}
+	var errs []error // a report that is refused keeps no other from being taken
 	for _, rep := range reports {
 		if err := s.Recorder.Record(rep); err != nil {
-			return fmt.Errorf("%w: %w", errBadRequest, err)
+			errs = append(errs, err)
 		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%w: %w", errBadRequest, err)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
