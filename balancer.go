@@ -73,6 +73,7 @@ func (b *Balancer) Run(ctx context.Context) error {
 		server := proxy.Server(r.proxy)
 		g.Go(func() error { return serve(ctx, server, lis) })
 	}
+	g.Go(func() error { return r.introduce(ctx) })
 	g.Go(func() error { return r.stream.Run(ctx) })
 	g.Go(func() error { return r.edge.run(ctx) })
 	if r.keeper != nil {
@@ -91,6 +92,17 @@ type balancing struct {
 	edge   *edge
 	keeper *ca.Keeper   // nil: the control plane is on loopback
 	proxy  *proxy.Proxy // nil: the backend is somebody else's
+}
+
+// introduce says for the first time that there is this balancer. A token that
+// is refused is an error to mend now; a control plane that is away comes back.
+func (r *balancing) introduce(ctx context.Context) error {
+	err := r.edge.status(ctx, balancer.Status{Name: r.edge.name, Seq: 1})
+	var refused *client.Error
+	if errors.As(err, &refused) && (refused.Code == http.StatusUnauthorized || refused.Code == http.StatusForbidden) {
+		return fmt.Errorf("the control plane refuses this balancer's token; it has to be of kind balancer: %w", err)
+	}
+	return nil
 }
 
 // open checks everything and prepares the folder.
