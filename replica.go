@@ -50,7 +50,7 @@ type replica struct {
 	http   *http.Transport
 
 	leads  atomic.Bool
-	leader atomic.Pointer[string] // who leads, see [replica.candidate]; nil or empty: nobody
+	leader atomic.Pointer[string] // who leads, see Platform.candidate; nil or empty: nobody
 }
 
 // Keys of the records that bind replicas to each other.

@@ -6,9 +6,10 @@
 // order, once: the record in the store is the message, and nothing is told twice.
 //
 // The contract of the interface is what package storetest pins down for every
-// engine: mem (the reference) and bolt (the default, one file). [Campaign] is
-// one recipe for leader election over any of them; [Record] gives typed,
-// forward-compatible access to the JSON records that the platform keeps.
+// engine: mem (the reference), bolt (the default, one file) and etcd (several
+// machines). [Campaign] is one recipe for leader election over any of them;
+// [Record] gives typed, forward-compatible access to the JSON records that the
+// platform keeps.
 //
 // # Limits
 //

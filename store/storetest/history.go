@@ -25,7 +25,7 @@ func compactedWatchFailsAtOnce(t TB, s store.Store) {
 	for _, after := range []store.Revision{0, revs[0], revs[4]} {
 		_, err := s.Watch(within(t), "", after)
 		var compacted *store.CompactedError
-		require.ErrorAs(t, err, &compacted, "watch after %d", after)
+		require.ErrorAs(t, err, &compacted, "a start that was compacted away, after %d, is served", after)
 		require.Equal(t, &store.CompactedError{Oldest: revs[5], Current: revs[9]}, compacted)
 	}
 	w := watch(t, s, "", revs[5])

@@ -159,7 +159,7 @@ func watch(t TB, s store.Store, prefix string, after store.Revision) store.Watch
 func next(t TB, w store.Watcher) store.Batch {
 	t.Helper()
 	b, err := nextEvents(within(t), w)
-	require.NoError(t, err)
+	require.NoError(t, err, "the next batch does not come")
 	return b
 }
 

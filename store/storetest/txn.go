@@ -112,7 +112,7 @@ func guardFences(t TB, s store.Store) {
 	fenced := func(conds ...store.Cond) {
 		_, err := s.Commit(within(t), store.Txn{If: conds, Then: []store.Op{put("a", "too late")}})
 		var f *store.FencedError
-		require.ErrorAs(t, err, &f, "%v", conds)
+		require.ErrorAs(t, err, &f, "a guard that does not hold does not fence: %v", conds)
 		require.Equal(t, key, f.Key)
 		require.Equal(t, "old", string(get(t, s, "a").Value))
 	}
