@@ -182,7 +182,8 @@ func (c *control) exactlyOneEach(active []topology.Member) {
 }
 
 // TestKilledControlPlane kills the control plane at each step of a launch, and
-// at random moments of a scale-up, twenty times in all.
+// at random moments of a scale-up and of a scale-down: STRATOS_TEST_KILLS times
+// in all, at least once at each step. Its last line is read by internal/reliability.
 func TestKilledControlPlane(t *testing.T) {
 	args := controlArgs{Dir: filepath.Join(t.TempDir(), "data"), Listen: freeAddr(t), API: freeAddr(t)}
 	log := &syncBuffer{}
@@ -211,8 +212,16 @@ func TestKilledControlPlane(t *testing.T) {
 		controller.BeforeS1, controller.AfterS1, controller.BeforeS2, controller.AfterS2, controller.BeforeS3,
 		controller.AfterS3, controller.BeforeS4, controller.AfterS4, controller.BeforeS5, controller.AfterS5,
 	}
+	kills := 20
+	if given := os.Getenv("STRATOS_TEST_KILLS"); given != "" {
+		var err error
+		kills, err = strconv.Atoi(given)
+		require.NoError(t, err, "STRATOS_TEST_KILLS")
+	}
+	kills = max(kills, len(steps))
 	began := time.Now()
-	for i := range 20 {
+	downs := 0
+	for i := range kills {
 		name := fmt.Sprintf("%d at a random moment", i)
 		dying := args
 		if i < len(steps) {
@@ -237,9 +246,17 @@ func TestKilledControlPlane(t *testing.T) {
 		known += 3
 		require.Equal(t, known, count(members), "%s: members ever made, tombstones included: three more, whatever was killed", name)
 		c.scale(1)
-		c.settle(1)
+		if dying.DieAt == "" && rnd.IntN(2) == 0 {
+			<-time.After(time.Duration(rnd.IntN(400)) * time.Millisecond) // a random moment of the way down
+			c.kill(syscall.SIGKILL)
+			c = startControl(t, args, log)
+			downs++
+		}
+		c.exactlyOneEach(c.settle(1)[topology.Active])
 		c.kill(syscall.SIGTERM)
 		t.Logf("%s ok after %v", name, time.Since(began).Round(time.Millisecond))
 		began = time.Now()
 	}
+	t.Logf("RELIABILITY: %d kills (%d steps, %d random moments of scale-ups, %d of scale-downs), %d members launched, 0 acknowledged writes lost, 0 leaked, 0 doubled",
+		kills+downs, len(steps), kills-len(steps), downs, known)
 }

@@ -140,7 +140,7 @@ func TestMasterKey(t *testing.T) {
 		})
 	}
 	second := replicaConfig(t, s, instances)
-	second.MasterKey, second.Accounts = filepath.Join(first.Dir, "master.key"), sharing(first)
+	second.MasterKey = filepath.Join(first.Dir, "master.key")
 	p, err = stratos.New(second)
 	require.NoError(t, err)
 	require.NoError(t, p.Close())

@@ -1,4 +1,4 @@
-package control
+package main
 
 import (
 	"context"
@@ -19,9 +19,6 @@ import (
 	"github.com/gostratos/stratos/store/mem"
 	"github.com/gostratos/stratos/topology"
 )
-
-// perCluster is how many members each cluster has.
-const perCluster = 10
 
 // plane is a control plane with Active members on a mock cloud.
 type plane struct {

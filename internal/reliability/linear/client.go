@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 
 	"github.com/gostratos/stratos/store"
 )
@@ -34,6 +35,7 @@ func (c *client) work(ctx context.Context) error {
 			return nil
 		}
 		op := Operation{Client: c.id, Call: call}
+		runtime.Gosched() // without it, clients of a store in memory take turns of thousands
 		var effect bool
 		var err error
 		switch c.random.IntN(4) {

@@ -11,8 +11,9 @@ import (
 	"github.com/gostratos/stratos/store"
 )
 
-// answer is a result and its error, of which gob carries no type.
-type answer struct {
+// Answer is a result and its error, of which gob carries no type. It is
+// exported, as [Read] is, because net/rpc asks for that.
+type Answer struct {
 	KV   store.KV
 	Page store.Page
 	Rev  store.Revision
@@ -23,37 +24,35 @@ type answer struct {
 	Err      string
 }
 
-type (
-	get  struct{ Key string }
-	list struct{ Prefix string }
-)
+// Read says what is asked for: a key, or a prefix.
+type Read struct{ Key string }
 
 // service is what is called.
 type service struct{ store store.Store }
 
 // Get reads a record.
-func (s *service) Get(q get, a *answer) (err error) {
+func (s *service) Get(q Read, a *Answer) (err error) {
 	a.KV, a.Rev, err = s.store.Get(context.Background(), q.Key, store.ReadOptions{})
 	a.fail(err)
 	return nil
 }
 
 // List reads records.
-func (s *service) List(q list, a *answer) (err error) {
-	a.Page, err = s.store.List(context.Background(), q.Prefix, store.ReadOptions{})
+func (s *service) List(q Read, a *Answer) (err error) {
+	a.Page, err = s.store.List(context.Background(), q.Key, store.ReadOptions{})
 	a.fail(err)
 	return nil
 }
 
 // Commit makes a transaction.
-func (s *service) Commit(t store.Txn, a *answer) (err error) {
+func (s *service) Commit(t store.Txn, a *Answer) (err error) {
 	a.Rev, err = s.store.Commit(context.Background(), t)
 	a.fail(err)
 	return nil
 }
 
 // fail takes an error down.
-func (a *answer) fail(err error) {
+func (a *Answer) fail(err error) {
 	var unknown *store.UnknownError
 	switch {
 	case err == nil, errors.As(err, &a.Conflict):
@@ -67,7 +66,7 @@ func (a *answer) fail(err error) {
 }
 
 // err is the error that was taken down.
-func (a *answer) err() error {
+func (a *Answer) err() error {
 	switch {
 	case a.Conflict != nil:
 		return a.Conflict
@@ -114,8 +113,8 @@ func (s *Store) Close() error { return s.client.Close() }
 
 // Get is that of [store.Store].
 func (s *Store) Get(_ context.Context, key string, _ store.ReadOptions) (store.KV, store.Revision, error) {
-	var a answer
-	if err := s.client.Call("Store.Get", get{key}, &a); err != nil {
+	var a Answer
+	if err := s.client.Call("Store.Get", Read{key}, &a); err != nil {
 		return store.KV{}, 0, err
 	}
 	return a.KV, a.Rev, a.err()
@@ -123,8 +122,8 @@ func (s *Store) Get(_ context.Context, key string, _ store.ReadOptions) (store.K
 
 // List is that of [store.Store].
 func (s *Store) List(_ context.Context, prefix string, _ store.ReadOptions) (store.Page, error) {
-	var a answer
-	if err := s.client.Call("Store.List", list{prefix}, &a); err != nil {
+	var a Answer
+	if err := s.client.Call("Store.List", Read{prefix}, &a); err != nil {
 		return store.Page{}, err
 	}
 	return a.Page, a.err()
@@ -132,7 +131,7 @@ func (s *Store) List(_ context.Context, prefix string, _ store.ReadOptions) (sto
 
 // Commit is that of [store.Store]. If the connection breaks, the outcome is unknown.
 func (s *Store) Commit(_ context.Context, t store.Txn) (store.Revision, error) {
-	var a answer
+	var a Answer
 	err := s.client.Call("Store.Commit", t, &a)
 	switch {
 	case errors.Is(err, rpc.ErrShutdown): // it was not sent

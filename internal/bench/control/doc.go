@@ -1,2 +1,0 @@
-// Package control measures the control plane at scale.
-package control
