@@ -22,7 +22,7 @@ const format = 1
 const (
 	fileMode    = 0o600
 	lockTimeout = time.Second
-	cure        = "restore a backup (bolt.Restore makes a new file of it)"
+	cure        = "restore a backup (stratos store restore, or bolt.Restore, makes a new file of it)"
 )
 
 // The buckets. Numbers are big endian, so that they sort.

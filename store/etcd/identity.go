@@ -32,7 +32,7 @@ func (i identity) check(found survey, key string) error {
 	if i.Cluster == now && found.lead <= i.Lead+leadSlack {
 		return nil
 	}
-	return fmt.Errorf("etcd: cluster %s was restored from a snapshot of cluster %s: with every control plane stopped, raise the generation of %s once (RaiseGeneration), then start them", now, i.Cluster, key)
+	return fmt.Errorf("etcd: cluster %s was restored from a snapshot of cluster %s: with every control plane stopped, raise the generation of %s once (stratos store raise-generation, or etcd.RaiseGeneration), then start them", now, i.Cluster, key)
 }
 
 // identify reads the store's identity, or makes it. Replicas that do so at the
