@@ -26,26 +26,53 @@ type deriver struct {
 	// has been given some, be it none.
 	wishes map[artifact.Key]artifact.Wish
 	told   bool
+	// domains are those mapped to each subscription.
+	domains map[artifact.Key][]tenant.Domain
 }
 
 // run derives until ctx ends.
 func (d *deriver) run(ctx context.Context) error {
 	return store.Follow(ctx, d.store, "", func(b store.Batch, whole bool) error {
 		dirty := map[artifact.Key]bool{}
+		remapped := whole
 		for _, e := range b.Events {
 			d.touch(dirty, e.Key)
+			remapped = remapped || strings.HasPrefix(e.Key, tenant.DomainPrefix)
+		}
+		if remapped {
+			if err := d.remap(ctx, dirty); err != nil {
+				return err
+			}
 		}
 		return d.deriveAll(ctx, dirty)
 	})
 }
 
-// touch notes which subscriptions a key is about.
-func (d *deriver) touch(dirty map[artifact.Key]bool, key string) {
-	if strings.HasPrefix(key, tenant.DomainPrefix) {
-		for k := range d.wishes { // a deleted domain does not say whose it was
-			dirty[k] = true
+// remap reads the mapped domains again, and notes whose have changed: the key
+// of a deleted one does not say whose it was.
+func (d *deriver) remap(ctx context.Context, dirty map[artifact.Key]bool) error {
+	recs, _, err := store.ReadAll[tenant.Domain](ctx, d.store, tenant.DomainPrefix)
+	if err != nil {
+		return err
+	}
+	before := d.domains
+	d.domains = map[artifact.Key][]tenant.Domain{}
+	for _, r := range recs {
+		k := artifact.Key{Tenant: string(r.Value.Tenant), Alias: r.Value.Alias}
+		d.domains[k] = append(d.domains[k], r.Value)
+	}
+	for _, all := range []map[artifact.Key][]tenant.Domain{before, d.domains} {
+		for k := range all {
+			if !slices.Equal(before[k], d.domains[k]) {
+				dirty[k] = true
+			}
 		}
 	}
+	return nil
+}
+
+// touch notes which subscriptions a key is about.
+func (d *deriver) touch(dirty map[artifact.Key]bool, key string) {
 	for _, prefix := range []string{tenant.SubscriptionPrefix, artifact.RepositoryPrefix, artifact.ReleasePrefix} {
 		if rest, ok := strings.CutPrefix(key, prefix); ok {
 			t, rest, _ := strings.Cut(rest, "/")
@@ -177,11 +204,7 @@ func (d *deriver) cluster(ctx context.Context, k artifact.Key, s tenant.Subscrip
 	c.Tenant, c.Alias = topology.TenantID(s.Tenant), s.Alias
 	c.Min, c.Max, c.Policy, c.Placement, c.Size = s.Min, s.Max, s.Policy, s.Placement, s.Size
 	c.Removed = false
-	routes, err := d.routes(ctx, s)
-	if err != nil {
-		return c, err
-	}
-	c.Routes = routes
+	c.Routes = d.routes(k, s)
 	head, err := d.head(ctx, k)
 	if err != nil {
 		return c, err
@@ -190,18 +213,12 @@ func (d *deriver) cluster(ctx context.Context, k artifact.Key, s tenant.Subscrip
 }
 
 // routes are the hosts of a subscription: its own name, and its mapped domains.
-func (d *deriver) routes(ctx context.Context, s tenant.Subscription) ([]topology.Route, error) {
+func (d *deriver) routes(k artifact.Key, s tenant.Subscription) []topology.Route {
 	routes := []topology.Route{{Host: HostOf(s.Tenant, s.Alias, d.cfg.Domain)}}
-	domains, _, err := store.ReadAll[tenant.Domain](ctx, d.store, tenant.DomainPrefix)
-	if err != nil {
-		return nil, err
+	for _, dom := range d.domains[k] {
+		routes = append(routes, topology.Route{Host: strings.ToLower(dom.Host)})
 	}
-	for _, dom := range domains {
-		if dom.Value.Tenant == s.Tenant && dom.Value.Alias == s.Alias {
-			routes = append(routes, topology.Route{Host: strings.ToLower(dom.Value.Host)})
-		}
-	}
-	return routes, nil
+	return routes
 }
 
 // HostOf is the host name of a subscription: alias.domain for the default

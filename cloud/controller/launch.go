@@ -77,13 +77,13 @@ func (r *run) holdAttempt(ctx context.Context, in store.Record[intent]) (store.R
 	if err != nil {
 		return in, err
 	}
-	if _, err := r.commit(ctx, in.Value.Cluster, []store.Cond{in.Unchanged()}, []store.Op{op}); err != nil {
+	if in.Mod, err = r.commit(ctx, in.Value.Cluster, []store.Cond{in.Unchanged()}, []store.Op{op}); err != nil {
 		return in, err
 	}
 	r.mu.Lock()
 	delete(r.wavering, in.Value.Member)
 	r.mu.Unlock()
-	return store.Read[intent](ctx, r.Store, in.Key)
+	return in, nil
 }
 
 // errDoubted is why an attempt is given up that was refused after a call whose
@@ -133,11 +133,13 @@ func (r *run) markSent(ctx context.Context, in store.Record[intent]) (store.Reco
 	if err != nil {
 		return in, err
 	}
-	if _, err := r.commit(ctx, in.Value.Cluster, []store.Cond{in.Unchanged()}, []store.Op{op}); err != nil {
+	// What was committed is sent. Read again, it could be the next attempt, of
+	// another leader, for which nobody has marked that a call leaves.
+	if in.Mod, err = r.commit(ctx, in.Value.Cluster, []store.Cond{in.Unchanged()}, []store.Op{op}); err != nil {
 		return in, err
 	}
 	r.trace(AfterS2, in.Value.Member)
-	return store.Read[intent](ctx, r.Store, in.Key)
+	return in, nil
 }
 
 // resolve looks for an instance of an attempt whose outcome is unknown.

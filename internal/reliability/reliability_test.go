@@ -75,6 +75,15 @@ func TestReasonOfAFailure(t *testing.T) {
 	require.Equal(t, "x_test.go:7: STRATOS_TEST_SEED=5 (token, faults 0.1): leaked: i-3", firstLine(reason([]byte(out))))
 }
 
+func TestRatio(t *testing.T) {
+	for line, want := range map[string]float64{
+		"topology in memory, ms 71 566 8.0": 8, "goroutines 132 1032 7.8": 7.8, "1000 members 10000 members": 0,
+		"go1.26, 2 cores, load average 6.75 3.58 1.97": 0, "": 0,
+	} {
+		require.InDelta(t, want, ratio(line), 0, line)
+	}
+}
+
 func TestWrongArguments(t *testing.T) {
 	for _, args := range [][]string{{"-only", "77"}, {"7"}, {"-nonsense"}} {
 		require.Error(t, run(t.Context(), args, io.Discard, io.Discard), "%v", args)

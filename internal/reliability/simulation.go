@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"regexp"
 	"runtime"
@@ -34,12 +35,13 @@ func simulation(ctx context.Context, b *bench, f *figures) error {
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil {
+	broken := g.Wait()
+	if broken != nil {
 		f.add(false, "violations among %d seeds from %d", n, first)
-		return err
+	} else {
+		f.add(true, "%d seeds from %d, 0 violations", n, first)
 	}
-	f.add(true, "%d seeds from %d, 0 violations", n, first)
-	return mutations(ctx, f)
+	return errors.Join(broken, mutations(ctx, f))
 }
 
 // mutations counts those that the tests of the controller notice.

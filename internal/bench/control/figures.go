@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -20,16 +21,17 @@ type figures struct {
 	Launched float64 // a launch is recorded in every cluster (a run of its own)
 	Settled  float64 // the process came to rest, every repository was looked at
 
-	Resident, Live float64
-	Cloud          float64 // of Live: the mock cloud
-	Goroutines     float64
-	StartCPU       float64 // ms, until it was settled
-	RestCPU        float64 // percent of one core, afterwards
+	Resident, Mapped float64 // own memory; pages of files
+	Live             float64
+	Cloud            float64 // of Live: the mock cloud
+	Goroutines       float64
+	StartCPU         float64 // ms, until it was settled
+	RestCPU          float64 // percent of one core, afterwards
 }
 
 func (f *figures) fields() []*float64 {
 	return []*float64{&f.Opened, &f.Viewed, &f.Served, &f.Answered, &f.Looked, &f.Launched, &f.Settled,
-		&f.Resident, &f.Live, &f.Cloud, &f.Goroutines, &f.StartCPU, &f.RestCPU}
+		&f.Resident, &f.Mapped, &f.Live, &f.Cloud, &f.Goroutines, &f.StartCPU, &f.RestCPU}
 }
 
 // row is one line of the table.
@@ -51,6 +53,7 @@ func (f *figures) rows() []row {
 		{"CPU until then, ms", f.StartCPU, 0},
 		{"CPU at rest, % of a core", f.RestCPU, 1},
 		{"resident, MB", f.Resident, 1},
+		{"and of mapped files, MB", f.Mapped, 1},
 		{"live heap and stacks, MB", f.Live, 1},
 		{"of it the mock cloud, MB", f.Cloud, 1},
 		{"goroutines", f.Goroutines, 0},
@@ -68,17 +71,26 @@ func live() float64 {
 	return float64(m.HeapAlloc+m.StackInuse) / 1e6
 }
 
-// resident is what the process holds of the machine's memory, in MB.
-func resident() (float64, error) {
-	statm, err := os.ReadFile("/proc/self/statm")
+// resident is what the process holds of the machine's memory, in MB: its own,
+// and what it has mapped of files, which the machine can take back.
+func resident() (own, files float64, err error) {
+	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	var size, pages uint64
-	if _, err := fmt.Sscan(string(statm), &size, &pages); err != nil {
-		return 0, err
+	for line := range strings.Lines(string(status)) {
+		for name, mb := range map[string]*float64{"RssAnon": &own, "RssFile": &files} {
+			rest, ok := strings.CutPrefix(line, name+":")
+			if !ok {
+				continue
+			}
+			if _, err := fmt.Sscan(rest, mb); err != nil {
+				return 0, 0, fmt.Errorf("%s: %w", name, err)
+			}
+			*mb *= 1024.0 / 1e6 // from KiB
+		}
 	}
-	return float64(pages) * float64(os.Getpagesize()) / 1e6, nil
+	return own, files, nil
 }
 
 // cpu is what the process used so far, with its children that have ended.

@@ -45,13 +45,24 @@ func memberID(cluster, n int) topology.MemberID {
 	return topology.MemberID(fmt.Sprintf("m%025d", perCluster*cluster+n))
 }
 
+// steady asks the default policy, and keeps the size all the same: nobody
+// sends requests here, and members would be drained for that.
+type steady struct{ autoscale.InFlight }
+
+// Recommend implements [autoscale.Policy].
+func (s steady) Recommend(o *autoscale.Observation) (autoscale.Recommendation, error) {
+	r, err := s.InFlight.Recommend(o)
+	r.Size = o.Want
+	return r, err
+}
+
 // config is the flavour that is measured. Its members have no agents, so no
 // heartbeat is due while it runs.
 func config(dir string, c *mock.Cloud) stratos.Config {
 	return stratos.Config{
 		Name: "bench", Dir: dir, Domain: "bench.test",
 		Cartridges: []cartridge.Type{proc.Type{}},
-		Policies:   map[string]autoscale.Policy{"": autoscale.InFlight{}},
+		Policies:   map[string]autoscale.Policy{"": steady{}},
 		Accounts:   []*cloud.Account{{Name: "mock", Driver: c, Rate: 1e9}},
 		Poll:       time.Hour, Heartbeat: time.Hour,
 	}

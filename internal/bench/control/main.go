@@ -37,7 +37,7 @@ func main() {
 	flag.IntVar(&o.Clusters, "clusters", 10_000, "clusters, of ten members each; a tenth is measured too")
 	flag.IntVar(&o.Runs, "runs", 3, "of each kind; medians are reported")
 	flag.DurationVar(&o.Rest, "rest", 10*time.Second, "how long the CPU at rest is measured")
-	flag.StringVar(&o.Profile, "profile", "", "`file` for the CPU profile of the last measured process, from its start until it rests")
+	flag.StringVar(&o.Profile, "profile", "", "`file` for the CPU profile of the last measured process; that of its heap is beside it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

@@ -58,18 +58,17 @@ func serve(ctx context.Context, dir string, o options, raise bool) (f figures, e
 		return f, err
 	}
 	f.Cloud = live()
+	profiled := func() error { return nil }
 	if o.Profile != "" {
-		stop, err := profile(o.Profile)
-		if err != nil {
+		if profiled, err = profile(o.Profile); err != nil {
 			return f, err
 		}
-		defer func() { err = errors.Join(err, stop()) }()
 	}
 	used, err := cpu()
 	if err != nil {
 		return f, err
 	}
-	m := &measured{figures: &f, began: time.Now(), used: used, clusters: o.Clusters, raise: raise, rest: o.Rest}
+	m := &measured{figures: &f, began: time.Now(), used: used, clusters: o.Clusters, raise: raise, rest: o.Rest, profiled: profiled}
 	cfg := config(dir, c)
 	m.backend = &backend{Proxy: &proxy.Proxy{}, clusters: o.Clusters, full: make(chan struct{}, 1)}
 	cfg.Balancer = m.backend
@@ -147,6 +146,7 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
+// profile writes a profile of the CPU until stop, and one of the heap then.
 func profile(path string) (stop func() error, err error) {
 	file, err := os.Create(path)
 	if err != nil {
@@ -155,7 +155,14 @@ func profile(path string) (stop func() error, err error) {
 	if err := pprof.StartCPUProfile(file); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return func() error { pprof.StopCPUProfile(); return file.Close() }, nil
+	return func() error {
+		pprof.StopCPUProfile()
+		heap, err := os.Create(path + ".heap")
+		if err != nil {
+			return errors.Join(err, file.Close())
+		}
+		return errors.Join(pprof.WriteHeapProfile(heap), heap.Close(), file.Close())
+	}, nil
 }
 
 // measured is a platform that runs, and what is known of it.
@@ -168,6 +175,7 @@ type measured struct {
 	clusters int
 	raise    bool
 	rest     time.Duration
+	profiled func() error // ends the profile
 }
 
 func (m *measured) since() float64 { return ms(time.Since(m.began)) }
@@ -282,11 +290,11 @@ func (m *measured) atRest(ctx context.Context) error {
 		return err
 	}
 	m.RestCPU = 100 * (after - before).Seconds() / m.rest.Seconds()
-	if m.Resident, err = resident(); err != nil {
+	if m.Resident, m.Mapped, err = resident(); err != nil {
 		return err
 	}
 	m.Live = live()
-	return nil
+	return m.profiled()
 }
 
 // watch returns the CPU time used before and after a while.

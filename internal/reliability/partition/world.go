@@ -60,7 +60,7 @@ type replica struct {
 // build makes the world, step by step, and returns when the app is served.
 func (w *world) build(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		w.makeNetwork, w.compile, w.makeCertificates, w.startState, w.startControl, w.startBalancer, w.awaitApp,
+		w.makeNetwork, w.compile, w.makeCertificates, w.startState, w.awaitState, w.startControl, w.startBalancer, w.awaitApp,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -157,6 +157,21 @@ func (w *world) startState(context.Context) error {
 			return err
 		}
 		w.others = append(w.others, started)
+	}
+	return nil
+}
+
+// awaitState waits until all of them take connections.
+func (w *world) awaitState(ctx context.Context) error {
+	dial := w.net.dialer(hostClient)
+	for _, port := range []string{"2379", "9000", "9418"} {
+		err := w.await(ctx, time.Minute, "port "+port+" of the state's host answers", func(ctx context.Context) bool {
+			c, err := dial(ctx, "tcp", address(hostState)+":"+port)
+			return err == nil && c.Close() == nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
