@@ -118,12 +118,23 @@ func (s *Store) Close() error {
 		}
 		s.hub.Close()
 		if s.stuck.Load() {
-			err = s.db.file.Close() // what is mapped stays so, and locked, until the process ends
+			err = s.abandon()
 		} else {
 			err = s.db.Close()
 		}
 	})
 	return err
+}
+
+// abandon gives up a file that bbolt keeps locked. What is mapped stays so until
+// the process ends, and so does the file if the committer waits inside bbolt.
+func (s *Store) abandon() error {
+	select {
+	case <-s.stopped:
+		return s.db.file.Close()
+	case <-time.After(time.Second):
+		return nil
+	}
 }
 
 // usable says why the store cannot be used, if so.
