@@ -103,7 +103,7 @@ func measure(ctx context.Context, o options) (f figures, err error) {
 		if err != nil {
 			return f, err
 		}
-		idle.Launched = raised.Launched
+		idle.Launched, idle.LaunchCPU = raised.Launched, raised.LaunchCPU
 		all = append(all, idle)
 	}
 	return median(all), nil

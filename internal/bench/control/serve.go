@@ -209,8 +209,13 @@ func (m *measured) measure(ctx context.Context) error {
 		}
 		return err
 	})
-	if err := g.Wait(); err != nil || m.raise {
+	if err := g.Wait(); err != nil {
 		return err
+	}
+	if m.raise {
+		used, err := cpu()
+		m.LaunchCPU = ms(used - m.used)
+		return errors.Join(err, m.profiled())
 	}
 	return m.atRest(ctx)
 }
@@ -274,13 +279,12 @@ func (m *measured) launched(ctx context.Context) error {
 func (m *measured) atRest(ctx context.Context) error {
 	const window, hardly = 6 * time.Second, 2 * time.Second
 	for {
-		at := m.since()
 		before, after, err := m.watch(ctx, window)
 		if err != nil {
 			return err
 		}
 		if after-before < hardly {
-			m.Settled, m.StartCPU = at, ms(before-m.used)
+			m.StartCPU = ms(after - m.used)
 			break
 		}
 	}
@@ -294,6 +298,9 @@ func (m *measured) atRest(ctx context.Context) error {
 		return err
 	}
 	m.Live = live()
+	if m.Trimmed, _, err = resident(); err != nil {
+		return err
+	}
 	return m.profiled()
 }
 

@@ -44,7 +44,7 @@ func report(ctx context.Context, o options) error {
 	fmt.Printf("subscribers          %d over mutual TLS, HTTP/1.1, of %d clusters, %d members\n", o.Subscribers, o.Clusters, o.Members)
 	fmt.Printf("delivered            %d of %d\n", r.Delivered, o.Subscribers*o.Rounds)
 	fmt.Printf("changed -> known     p50 %v, p99 %v, max %v\n", r.P50, r.P99, r.Max)
-	fmt.Printf("memory a subscriber  %.1f KB resident, %.1f KB live heap and stacks\n", r.ResidentKB, r.UsedKB)
+	fmt.Printf("memory a subscriber  %.1f KB live heap and stacks; %.1f KB resident, the holes that handshakes leave in the heap included; one of the second half %.1f KB resident\n", r.UsedKB, r.ResidentKB, r.NextKB)
 	fmt.Printf("CPU a delivery       %.1f us of the serving process\n", r.CPUMicros)
 	fmt.Printf("server               %.0f MB resident before the subscribers, ready in %v\n", r.BaseMB, r.Ready.Round(time.Millisecond))
 	return nil

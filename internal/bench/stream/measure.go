@@ -32,6 +32,7 @@ type result struct {
 	Delivered          int
 	P50, P99, Max      time.Duration
 	ResidentKB, UsedKB float64 // of the server, for each subscriber
+	NextKB             float64 // resident, for each of the second half: what one more costs
 	CPUMicros          float64
 	BaseMB             float64
 	Ready              time.Duration
@@ -74,25 +75,34 @@ func measure(ctx context.Context, o options) (r result, err error) {
 	times := make(chan time.Duration, 4*o.Subscribers)
 	ready := make(chan struct{}, o.Subscribers)
 	connecting := make(chan struct{}, 16) // at the same time
-	for range o.Subscribers {
-		g.Go(func() error { return subscribe(reading, s.hello, config, connecting, ready, times) })
-	}
-	for range o.Subscribers {
-		select {
-		case <-ready:
-		case <-reading.Done():
-			return r, context.Cause(reading)
+	join := func(n int) (usage, error) {
+		for range n {
+			g.Go(func() error { return subscribe(reading, s.hello, config, connecting, ready, times) })
 		}
+		for range n {
+			select {
+			case <-ready:
+			case <-reading.Done():
+				return usage{}, context.Cause(reading)
+			}
+		}
+		return s.usage()
 	}
-	return r, s.rounds(reading, o, before, times, &r)
+	half, err := join(o.Subscribers / 2)
+	if err != nil {
+		return r, err
+	}
+	rest := o.Subscribers - o.Subscribers/2
+	loaded, err := join(rest)
+	if err != nil {
+		return r, err
+	}
+	r.NextKB = (float64(loaded.ResidentBytes) - float64(half.ResidentBytes)) / 1024 / float64(rest)
+	return r, s.rounds(reading, o, before, loaded, times, &r)
 }
 
 // rounds makes the changes, and waits until everybody knows each.
-func (s *server) rounds(ctx context.Context, o options, before usage, times <-chan time.Duration, r *result) error {
-	loaded, err := s.usage()
-	if err != nil {
-		return err
-	}
+func (s *server) rounds(ctx context.Context, o options, before, loaded usage, times <-chan time.Duration, r *result) error {
 	var all []time.Duration
 	for range o.Rounds {
 		if _, err := io.WriteString(s.in, "change\n"); err != nil {
