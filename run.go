@@ -96,7 +96,7 @@ func (p *Platform) apiServer() *api.Server {
 	s := &api.Server{
 		Store: p.store, Topology: p.mirror, Controller: p.controller, Blobs: p.blobs,
 		Recorder: p.recorder, Decisions: p.scaler.Decisions, Platform: p, Logs: p.logs,
-		Fleet: p.fleet, Leader: p.leading, Replicas: p.replica.http, ReplicaToken: p.replica.token,
+		Scratch: p.cfg.Dir, Fleet: p.fleet, Leader: p.leading, Replicas: p.replica.http, ReplicaToken: p.replica.token,
 		Heartbeat: p.cfg.Heartbeat, Log: p.cfg.Log,
 	}
 	if p.replica.ca != nil {

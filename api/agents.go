@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,11 +18,11 @@ import (
 
 func (s *Server) agentRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+wire.JoinPath, s.join)
-	mux.Handle("GET "+wire.AssignmentPath, s.agent(s.assignment))
+	mux.Handle("GET "+wire.AssignmentPath, s.signing(s.assignment))
 	mux.Handle("POST "+wire.StatusPath, s.led(s.agent(s.status)))
 	mux.Handle("POST "+wire.LogsPath, s.led(s.agent(s.takeLogs)))
 	mux.Handle("POST "+wire.CertificatePath, s.agent(s.agentCertificate))
-	mux.Handle("GET "+wire.ArchivePath+"{digest}", s.agent(s.archive))
+	mux.Handle("GET "+wire.ArchivePath+"{digest}", s.signing(s.archive))
 }
 
 // join needs no signature: the one-time token is the credential.
@@ -33,7 +34,9 @@ func (s *Server) join(w http.ResponseWriter, r *http.Request) {
 	}
 	var m topology.Member
 	if err == nil {
-		m, err = s.Controller.Join(r.Context(), controller.Join{
+		ctx, cancel := context.WithTimeout(r.Context(), storePatience)
+		defer cancel()
+		m, err = s.Controller.Join(ctx, controller.Join{
 			Cluster: topology.ClusterID(req.Cluster), Member: topology.MemberID(req.Member),
 			Token: req.Token, PublicKey: req.PublicKey, Instance: topology.InstanceID(req.Instance),
 		})

@@ -17,6 +17,7 @@
 //	GET  /v1/leader                                           who leads
 //	GET  /v1/holds                                            what waits for an operator
 //	POST /v1/holds/{kind}/release                             replacements or orphans may go on, for ten minutes
+//	GET  /v1/backup                                           a copy of the records, see client.Backup
 //	GET  /v1/tokens, POST, DELETE /v1/tokens/{id}             credentials: {"kind": "admin" or "balancer", "name": N}
 //	GET  /v1/clusters/{cluster}/decisions                     the scaler's last hundred, with reasons
 //	GET  /v1/tenants/{tenant}/subscriptions/{alias}           the wish, its repository and its cluster
@@ -24,7 +25,9 @@
 //	POST /v1/tenants/{tenant}/subscriptions/{alias}/scale     {"min": 1, "max": 4}
 //	GET  /v1/tenants/{tenant}/subscriptions/{alias}/logs?lines=N  what its members printed last
 //
-// Errors are JSON: {"error": "what is wrong, and the cure"}.
+// Errors are JSON: {"error": "what is wrong, and the cure"}. A replica that
+// cannot reach the store, or the leader, answers 503 within some seconds, with
+// Retry-After: another one may do better.
 package api
 
 import (
@@ -76,7 +79,10 @@ type Server struct {
 	Certify func(kind, name string, csr []byte) ([]byte, error)
 	// Heartbeat is what agents are told. Default 15 s.
 	Heartbeat time.Duration
-	Log       *slog.Logger // default: none
+	// Scratch is the folder for copies of the records on their way to an
+	// operator: each is as large as the store's file. Default: os.TempDir.
+	Scratch string
+	Log     *slog.Logger // default: none
 }
 
 // MaxBody is the largest request body, in bytes.
@@ -90,7 +96,7 @@ func (s *Server) Handler(stop context.Context, id store.ID) http.Handler {
 	s.agentRoutes(mux)
 	mux.Handle("GET "+stream.SnapshotPath, s.scoped(topo.Snapshot))
 	mux.Handle("GET "+stream.WatchPath, s.scoped(func(w http.ResponseWriter, r *http.Request, scope stream.Scope) {
-		topo.Watch(stop, w, r, scope)
+		s.whileGood(stop, r, func(stop context.Context) { topo.Watch(stop, w, r, scope) })
 		if m, ok := memberOf(r); ok && stop.Err() == nil {
 			s.agentHungUp(m.Cluster, m.ID)
 		}
@@ -102,6 +108,7 @@ func (s *Server) Handler(stop context.Context, id store.ID) http.Handler {
 	mux.Handle("GET /v1/leader", s.admin(s.showLeader))
 	mux.Handle("GET /v1/holds", s.led(s.admin(s.showHolds)))
 	mux.Handle("POST /v1/holds/{kind}/release", s.admin(s.release))
+	mux.Handle("GET /v1/backup", s.bearing(oneAtATime(s.backup, errBackingUp), tenant.TokenAdmin))
 	mux.Handle("GET /v1/tokens", s.admin(s.listTokens))
 	mux.Handle("POST /v1/tokens", s.admin(s.makeToken))
 	mux.Handle("DELETE /v1/tokens/{id}", s.admin(s.endToken))
@@ -116,9 +123,11 @@ func (s *Server) Handler(stop context.Context, id store.ID) http.Handler {
 }
 
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(r.Context(), storePatience)
 	defer cancel()
-	if _, err := s.Store.ID(ctx); err != nil {
+	// Any record would do: what counts is that the store is asked.
+	_, _, err := s.Store.Get(ctx, tenant.Key(tenant.Default), store.ReadOptions{Stale: true})
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		s.fail(w, r, err)
 		return
 	}
@@ -157,11 +166,17 @@ var statuses = []struct {
 	{store.ErrNotFound, http.StatusNotFound},
 	{balancer.ErrInvalid, http.StatusBadRequest},
 	{errNoLeader, http.StatusServiceUnavailable},
+	{errNoBackup, http.StatusNotImplemented},
+	{errBackingUp, http.StatusConflict},
+	{errStoreAway, http.StatusServiceUnavailable},
+	{store.ErrFull, http.StatusInsufficientStorage},
 }
 
 // fail answers with an error. What is not the caller's business is only logged.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	code := http.StatusInternalServerError
+	cause := err // for the log
+	err = storeAway(err)
 	text := "internal error; the control plane's log says more"
 	for _, st := range statuses {
 		if errors.Is(err, st.err) {
@@ -181,6 +196,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		}
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
+		s.log().Debug("request", "method", r.Method, "path", r.URL.Path, "err", cause)
 	case http.StatusInternalServerError:
 		if r.Context().Err() == nil {
 			s.log().Error("request", "method", r.Method, "path", r.URL.Path, "err", err)

@@ -21,20 +21,21 @@ import (
 type handler func(http.ResponseWriter, *http.Request) error
 
 // admin lets only administrators in.
-func (s *Server) admin(h handler) http.Handler { return s.bearing(h, tenant.TokenAdmin) }
+func (s *Server) admin(h handler) http.Handler { return s.bearing(s.prompt(h), tenant.TokenAdmin) }
 
 // balancer lets balancers in, and whoever may do everything.
 func (s *Server) balancer(h handler) http.Handler {
-	return s.bearing(h, tenant.TokenAdmin, tenant.TokenBalancer, tokenReplica)
+	return s.bearing(s.prompt(h), tenant.TokenAdmin, tenant.TokenBalancer, tokenReplica)
 }
 
 // replica lets only the other replicas in.
-func (s *Server) replica(h handler) http.Handler { return s.bearing(h, tokenReplica) }
+func (s *Server) replica(h handler) http.Handler { return s.bearing(s.prompt(h), tokenReplica) }
 
 // tokenReplica is the kind of the secret that replicas share; it has no record.
 const tokenReplica tenant.TokenKind = "replica"
 
-// bearing lets in who bears a token of one of the kinds.
+// bearing lets in who bears a token of one of the kinds. How long h may take is
+// not bounded.
 func (s *Server) bearing(h handler, kinds ...tenant.TokenKind) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		kind, err := s.bearer(r)
@@ -52,7 +53,10 @@ func (s *Server) bearing(h handler, kinds ...tenant.TokenKind) http.Handler {
 }
 
 // agent lets only agents in, each as its member.
-func (s *Server) agent(h handler) http.Handler {
+func (s *Server) agent(h handler) http.Handler { return s.signing(s.prompt(h)) }
+
+// signing is agent for an h that may take long.
+func (s *Server) signing(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r, err := s.asMember(r)
 		if err == nil {
@@ -106,6 +110,8 @@ func (s *Server) bearer(r *http.Request) (tenant.TokenKind, error) {
 // readToken reads a token as this replica knows it, which needs no majority of
 // the store; one that it does not know may be new.
 func (s *Server) readToken(ctx context.Context, key string) (store.Record[tenant.Token], error) {
+	ctx, cancel := context.WithTimeout(ctx, storePatience)
+	defer cancel()
 	kv, _, err := s.Store.Get(ctx, key, store.ReadOptions{Stale: true})
 	if errors.Is(err, store.ErrNotFound) {
 		return store.Read[tenant.Token](ctx, s.Store, key)
@@ -150,6 +156,8 @@ func (s *Server) asMember(r *http.Request) (*http.Request, error) {
 
 // knownMember is a member as the topology has it, or the zero member.
 func (s *Server) knownMember(ctx context.Context, cluster topology.ClusterID, id topology.MemberID) (topology.Member, error) {
+	ctx, cancel := context.WithTimeout(ctx, storePatience) // there is none before the store was read
+	defer cancel()
 	v, err := s.Topology.Next(ctx, 0)
 	if err != nil {
 		return topology.Member{}, err
@@ -163,6 +171,8 @@ func (s *Server) knownMember(ctx context.Context, cluster topology.ClusterID, id
 }
 
 func (s *Server) recordedMember(ctx context.Context, cluster topology.ClusterID, id topology.MemberID) (topology.Member, error) {
+	ctx, cancel := context.WithTimeout(ctx, storePatience)
+	defer cancel()
 	rec, err := store.Read[topology.Member](ctx, s.Store, topology.MemberKey(cluster, id))
 	if errors.Is(err, store.ErrNotFound) {
 		return topology.Member{}, errUnauthorized

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"time"
 )
 
@@ -46,12 +47,34 @@ func NewToken(secret string, kind TokenKind, name string, now time.Time) Token {
 	return Token{V: Schema, Kind: kind, Name: name, Hash: sum[:], Created: now}
 }
 
-// TokenKey is where a secret's record is: below a hash of it that says nothing
-// about the one that is compared.
-func TokenKey(secret string) string {
+// TokenID names a token, for people who look at a list of them and end one. It
+// is no secret: it is a hash that says nothing about the one that is compared.
+type TokenID string
+
+// tokenIDBytes is how much of the hash is an id.
+const tokenIDBytes = 16
+
+// IDOfToken is the id of the token that secret is of.
+func IDOfToken(secret string) TokenID {
 	sum := sha256.Sum256([]byte("stratos token key\x00" + secret))
-	return TokenPrefix + hex.EncodeToString(sum[:16])
+	return TokenID(hex.EncodeToString(sum[:tokenIDBytes]))
 }
+
+// ParseTokenID reads an id as it is listed. Anything else is [ErrInvalid]; it is
+// not repeated in the error, as somebody may have written the secret.
+func ParseTokenID(text string) (TokenID, error) {
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != tokenIDBytes || hex.EncodeToString(b) != text {
+		return "", fmt.Errorf("the id of a token is %w: want %d digits of 0-9 and a-f, as in the list of tokens", ErrInvalid, 2*tokenIDBytes)
+	}
+	return TokenID(text), nil
+}
+
+// Key is where the token's record is.
+func (id TokenID) Key() string { return TokenPrefix + string(id) }
+
+// TokenKey is where a secret's record is.
+func TokenKey(secret string) string { return IDOfToken(secret).Key() }
 
 // Matches reports whether secret is this token's, in a time that tells nothing.
 func (t Token) Matches(secret string) bool {

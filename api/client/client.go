@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -19,7 +20,6 @@ import (
 
 	"github.com/gostratos/stratos/autoscale"
 	"github.com/gostratos/stratos/balancer"
-	"github.com/gostratos/stratos/tenant"
 )
 
 // maxAnswer is the largest answer that is read, in bytes.
@@ -65,6 +65,11 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	if in == nil {
 		body = nil
 	}
+	return c.each(ctx, func(base string) error { return c.exchange(ctx, method, base, path, body, out) })
+}
+
+// each asks one replica after the other, until one answers.
+func (c *Client) each(ctx context.Context, ask func(base string) error) error {
 	if len(c.URLs) == 0 {
 		return errors.New("no control plane: give the URL of a replica")
 	}
@@ -72,7 +77,7 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	first := int(c.last.Load())
 	for i := range c.URLs {
 		at := (first + i) % len(c.URLs)
-		err := c.exchange(ctx, method, strings.TrimSuffix(c.URLs[at], "/"), path, body, out)
+		err := ask(strings.TrimSuffix(c.URLs[at], "/"))
 		if err == nil {
 			c.last.Store(int64(at))
 			return nil
@@ -86,20 +91,26 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	return errors.Join(errs...)
 }
 
-func (c *Client) exchange(ctx context.Context, method, base, path string, body []byte, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, 10*time.Second))
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, base+path, bytes.NewReader(body))
+// send sends one request with the token.
+func (c *Client) send(ctx context.Context, method, url string, body []byte, header http.Header) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
+	maps.Copy(req.Header, header)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.Token)
 	}
-	resp, err := cmp.Or(c.HTTP, http.DefaultClient).Do(req)
+	return cmp.Or(c.HTTP, http.DefaultClient).Do(req)
+}
+
+func (c *Client) exchange(ctx context.Context, method, base, path string, body []byte, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, 10*time.Second))
+	defer cancel()
+	resp, err := c.send(ctx, method, base+path, body, nil)
 	if err != nil {
 		return err
 	}
@@ -155,18 +166,4 @@ func (c *Client) BalancerCertificate(ctx context.Context, name string, csr []byt
 	}{name, csr}
 	err := c.Post(ctx, "/v1/balancers/certificate", in, &out)
 	return out.Certificate, err
-}
-
-// NewToken makes a token of a kind, for somebody, and returns its secret,
-// which is nowhere else.
-func (c *Client) NewToken(ctx context.Context, kind tenant.TokenKind, name string) (string, error) {
-	var out struct {
-		Token string `json:"token"`
-	}
-	in := struct {
-		Kind tenant.TokenKind `json:"kind"`
-		Name string           `json:"name"`
-	}{kind, name}
-	err := c.Post(ctx, "/v1/tokens", in, &out)
-	return out.Token, err
 }

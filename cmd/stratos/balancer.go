@@ -1,12 +1,9 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"github.com/gostratos/stratos"
-	"github.com/gostratos/stratos/tenant"
 )
 
 func newBalancer() *cobra.Command {
@@ -45,39 +42,5 @@ last topology, which it keeps in its folder. Its token is made by
 	c.Flags().StringVar(&b.Dir, "dir", "balancer.data", "the `folder` for the last topology and the certificate")
 	c.Flags().StringVar(&b.Name, "name", "", "what it is called, unique in its platform (default: the host's name and a random part)")
 	c.Flags().StringVar(&level, "log-level", "info", "`level` from which on is logged: debug, info, warn or error")
-	return c
-}
-
-func newToken() *cobra.Command {
-	var control controlFlags
-	c := &cobra.Command{
-		Use:   "token {admin|balancer} NAME --control URL --token-file FILE",
-		Short: "Make a token, and print its secret, which is nowhere else",
-		Long: `Make a token, and print its secret, which is nowhere else: keep it in a file of
-mode 600. NAME says whose it is, for people who look at the list of tokens.
-
-admin     may do everything
-balancer  may read the topology, and say what a balancer sees`,
-		Example: "  (umask 077; stratos token balancer edge --control http://127.0.0.1:8080 --token-file stratos.data/admin.token > edge.token)",
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) != 2 || args[0] != string(tenant.TokenAdmin) && args[0] != string(tenant.TokenBalancer) {
-				return fmt.Errorf("say which kind of token, admin or balancer, and whose; see \"%s --help\"", c.CommandPath())
-			}
-			return nil
-		},
-		RunE: func(c *cobra.Command, args []string) error {
-			api, err := control.client()
-			if err != nil {
-				return err
-			}
-			secret, err := api.NewToken(c.Context(), tenant.TokenKind(args[0]), args[1])
-			if err != nil {
-				return control.explain(err)
-			}
-			_, err = fmt.Fprintln(c.OutOrStdout(), secret)
-			return err
-		},
-	}
-	control.register(c, adminToken)
 	return c
 }

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,9 @@ import (
 
 // adminToken is which token a command needs, in the words of its help.
 const adminToken = "an administrator's token: admin.token in the data folder"
+
+// dialTimeout is how long a replica is tried before the next one is.
+const dialTimeout = 10 * time.Second
 
 // controlFlags say how a command reaches the control plane.
 type controlFlags struct {
@@ -110,7 +114,11 @@ func (f *controlFlags) client() (*client.Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.HTTP.Transport = &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool}}
+		c.HTTP.Transport = &http.Transport{
+			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool},
+			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			TLSHandshakeTimeout: dialTimeout,
+		}
 	}
 	return c, nil
 }

@@ -5,9 +5,9 @@
 //	stratos doctor                           what this machine has, and lacks
 //	stratos serve --config stratos.yaml      until Ctrl-C
 //	stratos balancer --control URL           a balancer in a process of its own
-//	stratos token balancer NAME              the token that it needs
+//	stratos token balancer NAME              the token that it needs; list, end ID
 //	stratos holds                            what waits for an operator
-//	stratos store backup FILE                a copy of the records; restore FILE
+//	stratos store backup -o FILE             a copy of the records; restore FILE
 //	stratos version
 //
 // It is one flavour of many: who needs another cloud, policy or cartridge than

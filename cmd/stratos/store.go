@@ -25,9 +25,10 @@ func newStore() *cobra.Command {
 		Short: "Back up and restore the records",
 		Long: `Back up and restore the records: what tenants wish for, the members, the intents.
 
-Records in a file of the data folder, which is the default, are copied by backup
-and restore. Records in etcd are copied by etcdctl snapshot save, and restored by
-etcdutl snapshot restore, after which raise-generation is run once.
+Records in a file of the data folder, which is the default, are copied by backup,
+while serve runs or not, and restored by restore, while it does not. Records in
+etcd are copied by etcdctl snapshot save, and restored by etcdutl snapshot
+restore, after which raise-generation is run once.
 
 The records alone are not enough: keep the master key and the releases, too (see
 docs/operating.md).`,
@@ -62,57 +63,6 @@ func (d *dataFolder) store() (string, error) {
 		return "", fmt.Errorf("%s keeps the records in etcd: use etcdctl snapshot save, and etcdutl snapshot restore", d.config)
 	}
 	return filepath.Join(f.DataDir(), storeFile), nil
-}
-
-func newStoreBackup() *cobra.Command {
-	var folder dataFolder
-	c := &cobra.Command{
-		Use:   "backup {--config FILE | --dir FOLDER} BACKUP",
-		Short: "Copy the records to a new file, while serve is stopped",
-		Long: `Copy the records to a new file, while serve is stopped.
-
-The copy is checked, and complete and on the disk when the command ends; a file
-that is there is not overwritten. A running serve has the records open for itself
-alone: stop it first. Its members go on, and the next serve adopts them.`,
-		Example: "  stratos store backup --config stratos.yaml stratos-2026-11-23.db",
-		Args:    oneArgument("the file to write"),
-		RunE: func(c *cobra.Command, args []string) error {
-			path, err := folder.store()
-			if err != nil {
-				return err
-			}
-			id, err := backup(c.Context(), path, args[0])
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: store %s, generation %d\n", args[0], id.UUID, id.Generation)
-			return err
-		},
-	}
-	folder.register(c)
-	return c
-}
-
-// backup copies the store at path, which is there and not in use.
-func backup(ctx context.Context, path, to string) (id store.ID, err error) {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return id, fmt.Errorf("there are no records at %s: is the folder right?", path)
-	}
-	if _, err := os.Lstat(to); err == nil {
-		return id, fmt.Errorf("%s is there, and is not overwritten: choose another name", to)
-	}
-	s, err := bolt.Open(path, nil)
-	if errors.Is(err, store.ErrInUse) {
-		return id, fmt.Errorf("%s is in use: stop serve, whose members go on, and start it again afterwards: %w", path, err)
-	}
-	if err != nil {
-		return id, err
-	}
-	id, err = s.ID(ctx)
-	if err == nil {
-		err = s.Backup(ctx, to)
-	}
-	return id, errors.Join(err, s.Close())
 }
 
 func newStoreRestore() *cobra.Command {

@@ -27,15 +27,16 @@ func TestStoreBackupAndRestore(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "stratos.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("dir: "+dir+"\n"), 0o600))
 
-	code, _, errs := stratosCommand(t.Context(), "store", "backup", to, "--config", file)
+	code, _, errs := stratosCommand(t.Context(), "store", "backup", "-o", to, "--config", file)
 	require.Equal(t, 1, code)
-	require.Contains(t, errs, "is in use: stop serve, whose members go on")
+	require.Contains(t, errs, "is in use: ask the serve that runs, with --control URL, or stop it")
 	require.NoFileExists(t, to)
 
 	require.NoError(t, s.Close())
-	code, out, errs := stratosCommand(t.Context(), "store", "backup", to, "-config", file)
+	code, out, errs := stratosCommand(t.Context(), "store", "backup", "-o", to, "-config", file)
 	require.Zero(t, code, errs)
-	require.Equal(t, fmt.Sprintf("%s: store %s, generation %d\n", to, before.UUID, before.Generation), out)
+	require.Contains(t, out, fmt.Sprintf("%s: store %s, generation %d, ", to, before.UUID, before.Generation))
+	requireOnly(t, to)
 
 	code, _, errs = stratosCommand(t.Context(), "store", "restore", to, "--dir", dir)
 	require.Equal(t, 1, code)
@@ -71,10 +72,16 @@ func TestStoreMistakes(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"no folder", []string{"backup", "x"}, "no data folder: give --config FILE, or --dir FOLDER"},
-		{"no file", []string{"backup", "--dir", dir}, `give one argument, the file to write; see "stratos store backup --help"`},
-		{"no records", []string{"backup", "--config", inFile, filepath.Join(dir, "x")}, "there are no records at " + filepath.Join(dir, "none", storeFile)},
-		{"records in etcd", []string{"backup", "--config", inEtcd, "x"}, "keeps the records in etcd: use etcdctl snapshot save"},
+		{"back up what", []string{"backup", "-o", "x"}, "nothing to back up: give --control URL of a serve that runs, or --config FILE"},
+		{"back up both", []string{"backup", "-o", "x", "--dir", dir, "--control", "http://127.0.0.1:1"}, "not both"},
+		{"no file", []string{"backup", "--dir", dir}, "no file to write: give -o FILE"},
+		{"the file as an argument", []string{"backup", "--dir", dir, "x"}, "write -o x: "},
+		{"the file is there", []string{"backup", "--dir", dir, "-o", there}, there + " is there, and is not overwritten: choose another name, or give --force"},
+		{"the file is a folder", []string{"backup", "--dir", dir, "-o", dir, "--force"}, dir + " is there, and is no file"},
+		{"no such folder", []string{"backup", "--dir", dir, "-o", filepath.Join(dir, "nowhere", "x")}, "no such file or directory"},
+		{"no records", []string{"backup", "--config", inFile, "-o", filepath.Join(dir, "x")}, "there are no records at " + filepath.Join(dir, "none", storeFile)},
+		{"records in etcd", []string{"backup", "--config", inEtcd, "-o", filepath.Join(dir, "x")}, "keeps the records in etcd: use etcdctl snapshot save"},
+		{"restore without a folder", []string{"restore", there}, "no data folder: give --config FILE, or --dir FOLDER"},
 		{"restore into etcd", []string{"restore", "--config", inEtcd, there}, "etcdutl snapshot restore"},
 		{"no backup", []string{"restore", "--dir", dir, filepath.Join(dir, "nowhere")}, "there is no backup at "},
 		{"no store", []string{"restore", "--dir", dir, junk}, junk + " is not a store"},
@@ -92,6 +99,11 @@ func TestStoreMistakes(t *testing.T) {
 	}
 	require.NoFileExists(t, filepath.Join(dir, storeFile), "what was refused left something")
 	require.NoDirExists(t, filepath.Join(dir, "none"), "a look made the folder")
+	left, err := filepath.Glob(filepath.Join(dir, "*x*"))
+	require.NoError(t, err)
+	hidden, err := filepath.Glob(filepath.Join(dir, ".*"))
+	require.NoError(t, err)
+	require.Empty(t, append(left, hidden...), "what was refused left something")
 }
 
 func TestStoreRaiseGeneration(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"sync/atomic"
@@ -18,18 +17,18 @@ import (
 
 // boltReopened closes and opens the store again and again while clients use it.
 func (b *bench) boltReopened(ctx context.Context, dir string, f *figures) error {
-	path := filepath.Join(dir, "reopened.db")
-	first, err := bolt.Open(path, nil)
-	if err != nil {
-		return err
-	}
-	var now atomic.Pointer[bolt.Store]
-	now.Store(first)
 	random := rand.New(rand.NewPCG(b.seed, 30))
 	reopened := 0
-	r, err := linear.Run(ctx, linear.Options{
-		Store: func(int) linear.Store { return now.Load() },
-		Nemesis: func(ctx context.Context) error {
+	r, err := b.histories(b.of(10_000, 100_000), func(o linear.Options) (linear.Result, error) {
+		path := filepath.Join(dir, fmt.Sprintf("reopened-%d.db", o.Seed))
+		first, err := bolt.Open(path, nil)
+		if err != nil {
+			return linear.Result{}, err
+		}
+		var now atomic.Pointer[bolt.Store]
+		now.Store(first)
+		o.Store = func(int) linear.Store { return now.Load() }
+		o.Nemesis = func(ctx context.Context) error {
 			for pause(ctx, random, 100) {
 				if err := now.Load().Close(); err != nil {
 					return err
@@ -42,10 +41,11 @@ func (b *bench) boltReopened(ctx context.Context, dir string, f *figures) error 
 				reopened++
 			}
 			return nil
-		},
-		Operations: b.of(10_000, 100_000), Seed: b.seed, Dir: os.TempDir(),
+		}
+		r, err := linear.Run(ctx, o)
+		return r, errors.Join(err, now.Load().Close())
 	})
-	if err = errors.Join(err, now.Load().Close()); err != nil {
+	if err != nil {
 		return fmt.Errorf("bolt, opened again: %w", err)
 	}
 	f.add(r.Linearizable && reopened > 0, "bolt, opened again %d times: %d operations ok", reopened, r.Operations)
@@ -93,30 +93,34 @@ func (s *server) kill() error {
 
 // boltKilled kills the process that has the store open while clients use it.
 func (b *bench) boltKilled(ctx context.Context, dir string, f *figures) error {
-	s := &server{b: b, path: filepath.Join(dir, "killed.db"), socket: filepath.Join(dir, "socket")}
-	if err := s.start(ctx); err != nil {
-		return err
-	}
 	random := rand.New(rand.NewPCG(b.seed, 31))
-	r, err := linear.Run(ctx, linear.Options{
-		Store: func(int) linear.Store { return s.store.Load() },
-		Nemesis: func(ctx context.Context) error {
+	killed := 0
+	r, err := b.histories(b.of(10_000, 100_000), func(o linear.Options) (linear.Result, error) {
+		name := filepath.Join(dir, fmt.Sprintf("killed-%d", o.Seed))
+		s := &server{b: b, path: name + ".db", socket: name + ".sock"}
+		if err := s.start(ctx); err != nil {
+			return linear.Result{}, err
+		}
+		o.Store = func(int) linear.Store { return s.store.Load() }
+		o.Nemesis = func(ctx context.Context) error {
 			for pause(ctx, random, 200) {
 				if err := s.kill(); err != nil {
 					return err
 				}
+				killed++
 				if err := s.start(ctx); err != nil {
 					return err
 				}
 			}
 			return nil
-		},
-		Operations: b.of(10_000, 100_000), Seed: b.seed, Dir: os.TempDir(),
+		}
+		r, err := linear.Run(ctx, o)
+		return r, errors.Join(err, s.kill())
 	})
-	if err = errors.Join(err, s.kill()); err != nil {
+	if err != nil {
 		return fmt.Errorf("bolt, killed: %w", err)
 	}
-	f.add(r.Linearizable && s.runs > 1, "bolt, killed %d times: %d operations (%d of unknown outcome) ok", s.runs-1, r.Operations, r.Unknown)
+	f.add(r.Linearizable && killed > 0, "bolt, killed %d times: %d operations (%d of unknown outcome) ok", killed, r.Operations, r.Unknown)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,16 +13,37 @@ import (
 	"github.com/gostratos/stratos/store/mem"
 )
 
+// perHistory bounds a history: the judge's memory grows with the square of its length.
+const perHistory = 10_000
+
+// histories judges one history after the other, each of a store of its own,
+// until there are enough operations.
+func (b *bench) histories(operations int, one func(linear.Options) (linear.Result, error)) (linear.Result, error) {
+	sum := linear.Result{Linearizable: true}
+	for i := uint64(0); sum.Operations < operations; i++ {
+		r, err := one(linear.Options{Operations: min(perHistory, operations), Seed: b.seed + i, Dir: os.TempDir()})
+		if err != nil {
+			return sum, err
+		}
+		sum.Operations += r.Operations
+		sum.Unknown += r.Unknown
+		sum.Failed += r.Failed
+		sum.Linearizable = sum.Linearizable && r.Linearizable
+	}
+	return sum, nil
+}
+
 // linearizability is row 3.
 func linearizability(ctx context.Context, b *bench, f *figures) error {
 	dir, err := b.folder("linear")
 	if err != nil {
 		return err
 	}
-	s := mem.New()
-	defer s.Close()
-	r, err := linear.Run(ctx, linear.Options{
-		Store: func(int) linear.Store { return s }, Operations: b.of(10_000, 50_000), Seed: b.seed, Dir: os.TempDir(),
+	r, err := b.histories(b.of(10_000, 100_000), func(o linear.Options) (linear.Result, error) {
+		s := mem.New()
+		defer s.Close()
+		o.Store = func(int) linear.Store { return s }
+		return linear.Run(ctx, o)
 	})
 	if err != nil {
 		return err
@@ -44,39 +66,40 @@ func linearizability(ctx context.Context, b *bench, f *figures) error {
 
 // etcdDisturbed kills and pauses nodes while clients work.
 func (b *bench) etcdDisturbed(ctx context.Context, nodes int, f *figures) error {
-	c, err := etcdserver.Start(ctx, etcdserver.Options{Nodes: nodes})
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	s, err := etcd.Open(ctx, etcd.Config{Endpoints: c.Endpoints()})
-	if err != nil {
-		return err
-	}
-	defer s.Close()
 	random := rand.New(rand.NewPCG(b.seed, uint64(nodes)))
 	killed, paused := 0, 0
-	r, err := linear.Run(ctx, linear.Options{
-		Store: func(int) linear.Store { return s },
-		Nemesis: func(ctx context.Context) error {
-			for pause(ctx, random, 500) {
-				i := random.IntN(nodes)
-				if random.IntN(3) == 0 {
-					paused++
-					if err := pauseNode(ctx, c, i, random); err != nil {
-						return err
-					}
-					continue
-				}
-				killed++
-				c.Kill(i)
-				if err := c.Restart(i); err != nil {
+	disturb := func(ctx context.Context, c *etcdserver.Cluster) error {
+		for pause(ctx, random, 500) {
+			i := random.IntN(nodes)
+			if random.IntN(3) == 0 {
+				paused++
+				if err := pauseNode(ctx, c, i, random); err != nil {
 					return err
 				}
+				continue
 			}
-			return nil
-		},
-		Operations: b.of(12_000, 100_000), Seed: b.seed, Dir: os.TempDir(),
+			killed++
+			c.Kill(i)
+			if err := c.Restart(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	r, err := b.histories(b.of(10_000, 100_000), func(o linear.Options) (_ linear.Result, err error) {
+		c, err := etcdserver.Start(ctx, etcdserver.Options{Nodes: nodes})
+		if err != nil {
+			return linear.Result{}, err
+		}
+		defer func() { err = errors.Join(err, c.Close()) }()
+		s, err := etcd.Open(ctx, etcd.Config{Endpoints: c.Endpoints()})
+		if err != nil {
+			return linear.Result{}, err
+		}
+		defer func() { err = errors.Join(err, s.Close()) }()
+		o.Store = func(int) linear.Store { return s }
+		o.Nemesis = func(ctx context.Context) error { return disturb(ctx, c) }
+		return linear.Run(ctx, o)
 	})
 	if err != nil {
 		return fmt.Errorf("etcd, %d nodes: %w", nodes, err)
