@@ -108,7 +108,8 @@ type ReadOptions struct {
 	// After continues an iteration after this key (List only); At must then be
 	// the revision of the first page, so that all pages show one state.
 	After string
-	At    Revision
+	// At asks for the records as they were then (List only). Default: now.
+	At Revision
 }
 
 // Page is an answer of List: records in the order of their keys, as they were

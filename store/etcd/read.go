@@ -16,9 +16,7 @@ const listChunk = 4096
 
 // Get implements [store.Store].
 func (s *Store) Get(ctx context.Context, key string, o store.ReadOptions) (store.KV, store.Revision, error) {
-	if err := o.Validate(math.MaxInt64); err != nil {
-		return store.KV{}, 0, err
-	}
+	o = store.ReadOptions{Stale: o.Stale} // the others are of List
 	resp, err := s.get(ctx, s.key(key), o)
 	if err != nil {
 		return store.KV{}, 0, err

@@ -18,39 +18,51 @@ type broken struct {
 	err       func(error) error // what the error of a transaction becomes
 	parts     bool              // each operation is a transaction of its own
 	loseEvery int64             // acknowledges each nth transaction without applying it
-	noCtx     bool
-	givenUp   bool // what was applied is sometimes said to be given up
+	noCtx     string            // the method that ignores that its context has ended
+	givenUp   bool              // what was applied is sometimes said to be given up
 	anyLease  bool
 
 	staleGet, staleBack, pagesMove bool
 	compactEats, noCompact         bool
-	noClose, newID                 bool
+	noClose                        bool
+
+	// What a call becomes.
+	id      func(store.ID) store.ID
+	get     func(ctx context.Context, s store.Store, key string, o store.ReadOptions) (store.KV, store.Revision, error)
+	list    func(ctx context.Context, s store.Store, prefix string, o store.ReadOptions) (store.Page, error)
+	apply   func(ctx context.Context, s store.Store, x store.Txn) (store.Revision, error)
+	compact func(ctx context.Context, s store.Store, upTo store.Revision) error
 
 	after                                        store.Revision // added to where a watch starts
 	noPrefix, watchMoves, watchFuture, slowMoves bool
 	watchDies, closeKeeps                        bool
 	next                                         func(store.Watcher) func(context.Context) (store.Batch, error)
 	lease                                        func(context.Context, store.Store, time.Duration) (store.Lease, error)
-	deadline                                     time.Duration
-	noRevoke                                     bool
+	alter                                        func(*brokenLease)
 
-	commits, ids, reads atomic.Int64
-	mu                  sync.Mutex
-	seen                map[string]store.KV
+	commits, reads atomic.Int64
+	mu             sync.Mutex
+	seen           map[string]store.KV
 }
 
 func (b *broken) ID(ctx context.Context) (store.ID, error) {
-	id, err := b.Store.ID(ctx)
-	if b.newID {
-		id.Generation = b.ids.Add(1)
+	id, err := b.Store.ID(b.ctx(ctx, "ID"))
+	if b.id != nil {
+		id = b.id(id)
 	}
 	return id, err
 }
 
-func (b *broken) Commit(ctx context.Context, x store.Txn) (store.Revision, error) {
-	if b.noCtx {
-		ctx = context.WithoutCancel(ctx)
+// ctx is the context of a call to method.
+func (b *broken) ctx(ctx context.Context, method string) context.Context {
+	if b.noCtx == method {
+		return context.WithoutCancel(ctx)
 	}
+	return ctx
+}
+
+func (b *broken) Commit(ctx context.Context, x store.Txn) (store.Revision, error) {
+	ctx = b.ctx(ctx, "Commit")
 	if b.txn != nil {
 		b.txn(&x)
 	}
@@ -77,6 +89,9 @@ func (b *broken) lose(ctx context.Context) (store.Revision, error) {
 }
 
 func (b *broken) commit(ctx context.Context, x store.Txn) (rev store.Revision, err error) {
+	if b.apply != nil {
+		return b.apply(ctx, b.Store, x)
+	}
 	if !b.parts || len(x.Then) < 2 {
 		return b.Store.Commit(ctx, x)
 	}
@@ -91,8 +106,9 @@ func (b *broken) commit(ctx context.Context, x store.Txn) (rev store.Revision, e
 }
 
 func (b *broken) Get(ctx context.Context, key string, o store.ReadOptions) (store.KV, store.Revision, error) {
-	if b.noCtx {
-		ctx = context.WithoutCancel(ctx)
+	ctx = b.ctx(ctx, "Get")
+	if b.get != nil {
+		return b.get(ctx, b.Store, key, o)
 	}
 	kv, rev, err := b.Store.Get(ctx, key, o)
 	if b.staleGet && err == nil {
@@ -110,6 +126,10 @@ func (b *broken) Get(ctx context.Context, key string, o store.ReadOptions) (stor
 }
 
 func (b *broken) List(ctx context.Context, prefix string, o store.ReadOptions) (store.Page, error) {
+	ctx = b.ctx(ctx, "List")
+	if b.list != nil {
+		return b.list(ctx, b.Store, prefix, o)
+	}
 	at := o.At
 	if b.pagesMove {
 		o.At = 0
@@ -132,8 +152,12 @@ func (b *broken) List(ctx context.Context, prefix string, o store.ReadOptions) (
 }
 
 func (b *broken) Compact(ctx context.Context, upTo store.Revision) error {
+	ctx = b.ctx(ctx, "Compact")
 	if b.noCompact {
 		return nil
+	}
+	if b.compact != nil {
+		return b.compact(ctx, b.Store, upTo)
 	}
 	if err := b.Store.Compact(ctx, upTo); err != nil || !b.compactEats {
 		return err
@@ -154,6 +178,7 @@ func (b *broken) Close() error {
 }
 
 func (b *broken) Watch(ctx context.Context, prefix string, after store.Revision) (store.Watcher, error) {
+	ctx = b.ctx(ctx, "Watch")
 	if b.noPrefix {
 		prefix = ""
 	}
@@ -190,9 +215,7 @@ func (b *broken) Watch(ctx context.Context, prefix string, after store.Revision)
 }
 
 func (b *broken) Grant(ctx context.Context, ttl time.Duration) (store.Lease, error) {
-	if b.noCtx {
-		ctx = context.WithoutCancel(ctx)
-	}
+	ctx = b.ctx(ctx, "Grant")
 	grant := b.lease
 	if grant == nil {
 		grant = func(ctx context.Context, s store.Store, ttl time.Duration) (store.Lease, error) {
@@ -203,7 +226,11 @@ func (b *broken) Grant(ctx context.Context, ttl time.Duration) (store.Lease, err
 	if err != nil {
 		return nil, err
 	}
-	return &brokenLease{Lease: l, late: b.deadline, noRevoke: b.noRevoke}, nil
+	bl := &brokenLease{Lease: l, store: b.Store}
+	if b.alter != nil {
+		b.alter(bl)
+	}
+	return bl, nil
 }
 
 type brokenWatcher struct {
@@ -228,21 +255,6 @@ func (w *brokenWatcher) Next(ctx context.Context) (store.Batch, error) {
 	}
 }
 
-type brokenLease struct {
-	store.Lease
-	late     time.Duration
-	noRevoke bool
-}
-
-func (l *brokenLease) Deadline() time.Time { return l.Lease.Deadline().Add(l.late) }
-
-func (l *brokenLease) Revoke(ctx context.Context) error {
-	if l.noRevoke {
-		return nil
-	}
-	return l.Lease.Revoke(ctx)
-}
-
 // slowAgain watches from where it can, when it lost its place.
 func (b *broken) slowAgain(w store.Watcher, prefix string) func(context.Context) (store.Batch, error) {
 	return func(ctx context.Context) (store.Batch, error) {
@@ -260,108 +272,5 @@ func (b *broken) slowAgain(w store.Watcher, prefix string) func(context.Context)
 			return batch, err
 		}
 		return w.Next(ctx)
-	}
-}
-
-// endsEarly revokes a lease halfway after it is no longer renewed.
-func endsEarly(ctx context.Context, s store.Store, ttl time.Duration) (store.Lease, error) {
-	l, err := s.Grant(ctx, ttl)
-	if err != nil {
-		return nil, err
-	}
-	context.AfterFunc(ctx, func() {
-		time.AfterFunc(ttl/4, func() { _ = l.Revoke(context.Background()) })
-	})
-	return l, nil
-}
-
-func notRenewed(ctx context.Context, s store.Store, ttl time.Duration) (store.Lease, error) {
-	once, cancel := context.WithCancel(ctx)
-	defer cancel()
-	return s.Grant(once, ttl)
-}
-
-func neverEnds(ctx context.Context, s store.Store, ttl time.Duration) (store.Lease, error) {
-	return s.Grant(context.WithoutCancel(ctx), ttl)
-}
-
-func splitBatches() func(store.Watcher) func(context.Context) (store.Batch, error) {
-	return func(w store.Watcher) func(context.Context) (store.Batch, error) {
-		var rest store.Batch
-		return func(ctx context.Context) (store.Batch, error) {
-			b := rest
-			if len(b.Events) == 0 {
-				var err error
-				if b, err = w.Next(ctx); err != nil {
-					return b, err
-				}
-			}
-			n := min(1, len(b.Events))
-			rest = store.Batch{Rev: b.Rev, Events: b.Events[n:]}
-			return store.Batch{Rev: b.Rev, Events: b.Events[:n]}, nil
-		}
-	}
-}
-
-func dropEvery(n int) func(store.Watcher) func(context.Context) (store.Batch, error) {
-	return func(w store.Watcher) func(context.Context) (store.Batch, error) {
-		i := 0
-		return func(ctx context.Context) (store.Batch, error) {
-			if i++; i%n == 0 {
-				if b, err := w.Next(ctx); err != nil {
-					return b, err
-				}
-			}
-			return w.Next(ctx)
-		}
-	}
-}
-
-func repeatEvery(n int) func(store.Watcher) func(context.Context) (store.Batch, error) {
-	return func(w store.Watcher) func(context.Context) (store.Batch, error) {
-		i := 0
-		var last store.Batch
-		return func(ctx context.Context) (b store.Batch, err error) {
-			if i++; i%n == 0 {
-				return last, nil
-			}
-			last, err = w.Next(ctx)
-			return last, err
-		}
-	}
-}
-
-func silent(w store.Watcher) func(context.Context) (store.Batch, error) {
-	return func(ctx context.Context) (store.Batch, error) {
-		for {
-			if b, err := w.Next(ctx); err != nil || len(b.Events) > 0 {
-				return b, err
-			}
-		}
-	}
-}
-
-func progressAhead(w store.Watcher) func(context.Context) (store.Batch, error) {
-	return func(ctx context.Context) (store.Batch, error) {
-		b, err := w.Next(ctx)
-		if len(b.Events) == 0 {
-			b.Rev += 100
-		}
-		return b, err
-	}
-}
-
-// eager takes the next batch, and then looks whether anybody still wants it.
-func eager(w store.Watcher) func(context.Context) (store.Batch, error) {
-	return func(ctx context.Context) (store.Batch, error) {
-		wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Millisecond)
-		defer cancel()
-		if ctx.Err() == nil {
-			return w.Next(ctx)
-		}
-		if _, err := w.Next(wait); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			return store.Batch{}, err
-		}
-		return store.Batch{}, ctx.Err()
 	}
 }

@@ -93,7 +93,7 @@ func reopeningKeepsCompaction(t TB, open func() store.Store) {
 	s = reopen(t, s, open)
 	_, err := s.Watch(within(t), "", first)
 	var compacted *store.CompactedError
-	require.ErrorAs(t, err, &compacted)
+	require.ErrorAs(t, err, &compacted, "a start that was compacted away is served")
 	require.Equal(t, second, compacted.Oldest)
 	watch(t, s, "", second)
 	require.NoError(t, s.Close())

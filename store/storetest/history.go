@@ -32,14 +32,18 @@ func compactedWatchFailsAtOnce(t TB, s store.Store) {
 	for _, want := range revs[6:] {
 		require.Equal(t, want, next(t, w).Rev)
 	}
-	require.NoError(t, s.Compact(within(t), revs[2]), "what was forgotten before")
+	for _, before := range []store.Revision{0, revs[2], revs[5]} {
+		require.NoError(t, s.Compact(within(t), before), "what was forgotten before")
+	}
 	watch(t, s, "", revs[5])
 }
 
 func futureWatchIsRefused(t TB, s store.Store) {
 	rev := commit(t, s, put("a", "1"))
-	_, err := s.Watch(within(t), "", rev+1000)
-	require.ErrorIs(t, err, store.ErrInvalid)
+	for _, future := range []store.Revision{rev + 1, rev + 1000} {
+		_, err := s.Watch(within(t), "", future)
+		require.ErrorIs(t, err, store.ErrInvalid)
+	}
 	watch(t, s, "", rev)
 }
 

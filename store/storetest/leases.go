@@ -16,7 +16,9 @@ func leasePromises() []Promise {
 		{"LeaseEndsNeverEarlyInOneTransaction", leaseEndsNeverEarlyInOneTransaction},
 		{"LeaseEndsOnceTooWithManyKeys", leaseEndsOnceTooWithManyKeys},
 		{"RevokeDeletesAtOnce", revokeDeletesAtOnce},
+		{"RecordsTellTheirLease", recordsTellTheirLease},
 		{"RecordsLeaveTheirLease", recordsLeaveTheirLease},
+		{"FailedRevokeEndsByItself", failedRevokeEndsByItself},
 		{"EndedLeaseIsRefused", endedLeaseIsRefused},
 		{"LeasesAreDistinct", leasesAreDistinct},
 	}
@@ -73,6 +75,7 @@ func leaseEndsNeverEarlyInOneTransaction(t TB, s store.Store) {
 	require.Len(t, b.Events, 2)
 	for _, e := range b.Events {
 		require.True(t, e.Deleted)
+		require.Equal(t, b.Rev, e.Mod)
 	}
 	require.Equal(t, map[string]string{"l/a": "", "l/b": ""}, eventContents(b.Events))
 	require.Equal(t, []string{"other"}, keys(list(t, s, "").KVs))
@@ -116,6 +119,42 @@ func revokeDeletesAtOnce(t TB, s store.Store) {
 		require.Fail(t, "Done is not closed after Revoke")
 	}
 	require.NoError(t, l.Revoke(within(t)), "revoked twice")
+}
+
+func recordsTellTheirLease(t TB, s store.Store) {
+	l := grant(t, t.Context(), s)
+	w := watch(t, s, "", list(t, s, "").Rev)
+	rev := commit(t, s, leased("a", l))
+	want := store.KV{Key: "a", Value: []byte("leased"), Create: rev, Mod: rev, Lease: l.ID()}
+	require.Equal(t, want, get(t, s, "a"))
+	require.Equal(t, []store.KV{want}, list(t, s, "").KVs)
+	require.Equal(t, []store.Event{{KV: want}}, next(t, w).Events)
+	last := commit(t, s, put("a", "without"))
+	page, err := s.List(within(t), "", store.ReadOptions{At: rev})
+	require.NoError(t, err)
+	require.Equal(t, []store.KV{want}, page.KVs, "a former state")
+	want = store.KV{Key: "a", Value: []byte("without"), Create: rev, Mod: last}
+	require.Equal(t, want, get(t, s, "a"))
+	require.Equal(t, []store.Event{{KV: want}}, next(t, w).Events)
+	require.NoError(t, l.Revoke(within(t)))
+}
+
+// failedRevokeEndsByItself: whoever could not revoke a lease is rid of it all the same.
+func failedRevokeEndsByItself(t TB, s store.Store) {
+	l := grant(t, t.Context(), s)
+	w := watch(t, s, "", commit(t, s, leased("a", l)))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, l.Revoke(ctx), context.Canceled)
+	b := next(t, w)
+	require.True(t, b.Events[0].Deleted)
+	select {
+	case <-l.Done():
+	default:
+		require.Fail(t, "Done is not closed though the lease has ended")
+	}
+	absent(t, s, "a")
+	require.NoError(t, l.Revoke(within(t)), "a lease that has ended")
 }
 
 // recordsLeaveTheirLease: only what was last written with a lease dies with it.

@@ -1,9 +1,11 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gostratos/stratos/store"
 )
@@ -13,6 +15,7 @@ func listPromises() []Promise {
 		{"ListIsOrderedAndBelowThePrefix", listIsOrderedAndBelowThePrefix},
 		{"PagesShowOneState", pagesShowOneState},
 		{"PagesEndExactly", pagesEndExactly},
+		{"LongListShowsOneState", longListShowsOneState},
 		{"CompactedPageFails", compactedPageFails},
 	}
 }
@@ -44,6 +47,7 @@ func iterate(t TB, s store.Store, prefix string, limit int, between func()) []st
 		require.LessOrEqual(t, len(page.KVs), limit)
 		if o.At != 0 {
 			require.Equal(t, o.At, page.Rev)
+			require.NotEmpty(t, page.KVs, "a page that was said to be there")
 		}
 		all = append(all, page.KVs...)
 		if !page.More {
@@ -77,6 +81,67 @@ func pagesEndExactly(t TB, s store.Store) {
 	for limit := 1; limit <= 6; limit++ {
 		require.Equal(t, []string{"p/1", "p/2", "p/3", "p/4"}, keys(iterate(t, s, "p/", limit, func() {})))
 	}
+	at := list(t, s, "").Rev
+	for after, want := range map[string][]string{ // a key that need not be there
+		"o": {"p/1", "p/2", "p/3", "p/4"}, "p/2": {"p/3", "p/4"}, "p/2-": {"p/3", "p/4"}, "p/4": {}, "q": {}, "r": {},
+	} {
+		page, err := s.List(within(t), "p/", store.ReadOptions{After: after, At: at})
+		require.NoError(t, err)
+		require.Equal(t, want, keys(page.KVs), "after %s", after)
+		require.False(t, page.More)
+	}
+}
+
+// longListShowsOneState reads more records at once than an engine may read in
+// one piece, while the first, one in the middle and the last change together.
+func longListShowsOneState(t TB, s store.Store) {
+	const records, lists = 5000, 3
+	key := func(i int) string { return fmt.Sprintf("l/%04d", i) }
+	for i := 0; i < records; i += store.MaxTxnOps {
+		var ops []store.Op
+		for j := range store.MaxTxnOps {
+			ops = append(ops, put(key(i+j), "start"))
+		}
+		commit(t, s, ops...)
+	}
+	change := func(v string) store.Txn {
+		return txn(put(key(0), v), put(key(records/2), v), put(key(records-1), v))
+	}
+	ctx := within(t)
+	_, err := s.Commit(ctx, change("together"))
+	require.NoError(t, err)
+	done := make(chan struct{})
+	var writing errgroup.Group
+	writing.Go(func() error {
+		for i := 0; ; i++ {
+			select {
+			case <-done:
+				return nil
+			default:
+			}
+			if _, err := s.Commit(ctx, change(fmt.Sprint(i))); err != nil {
+				return err
+			}
+		}
+	})
+	check := func() error {
+		for range lists {
+			page, err := s.List(ctx, "l/", store.ReadOptions{})
+			if err != nil {
+				return err
+			}
+			if page.More || len(page.KVs) != records {
+				return fmt.Errorf("%d records of %d, more: %t", len(page.KVs), records, page.More)
+			}
+			if first, last := page.KVs[0].Mod, page.KVs[records-1].Mod; first != last || first != page.KVs[records/2].Mod {
+				return fmt.Errorf("a list of two states, at revisions %d and %d", first, last)
+			}
+		}
+		return nil
+	}
+	err = check()
+	close(done)
+	require.NoError(t, errors.Join(err, writing.Wait()))
 }
 
 func compactedPageFails(t TB, s store.Store) {

@@ -27,7 +27,13 @@ type model struct {
 	random *rand.Rand
 	kvs    map[string]store.KV
 	rev    store.Revision
-	states []store.Page // former states, to be read again
+	states []state // former states, to be read again
+}
+
+// state is what was there at a revision, and what the store handed out then.
+type state struct {
+	rev       store.Revision
+	kvs, seen []store.KV
 }
 
 func newModel(s store.Store) *model {
@@ -130,15 +136,19 @@ func (m *model) compare(t TB) {
 	for _, key := range slices.Sorted(maps.Keys(m.kvs)) {
 		want = append(want, m.kvs[key])
 	}
-	require.Equal(t, want, append([]store.KV{}, page.KVs...))
+	require.Equal(t, want, whole(page.KVs))
 	if m.random.IntN(10) == 0 {
-		m.states = append(m.states, page)
+		m.states = append(m.states, state{rev: m.rev, kvs: want, seen: page.KVs})
 	}
 	if len(m.states) > 0 {
 		old := m.states[m.random.IntN(len(m.states))]
-		again, err := m.s.List(within(t), "", store.ReadOptions{At: old.Rev})
+		require.Equal(t, old.kvs, whole(old.seen), "what was handed out at revision %d has changed", old.rev)
+		again, err := m.s.List(within(t), "", store.ReadOptions{At: old.rev})
 		require.NoError(t, err)
-		require.Equal(t, old.Rev, again.Rev)
-		require.Equal(t, append([]store.KV{}, old.KVs...), append([]store.KV{}, again.KVs...), "the state at revision %d", old.Rev)
+		require.Equal(t, old.rev, again.Rev)
+		require.Equal(t, old.kvs, whole(again.KVs), "the state at revision %d", old.rev)
 	}
 }
+
+// whole makes no difference between no records and none.
+func whole(kvs []store.KV) []store.KV { return append([]store.KV{}, kvs...) }

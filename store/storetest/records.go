@@ -24,6 +24,7 @@ func recordPromises() []Promise {
 		{"StaleReadsNeverGoBack", staleReadsNeverGoBack},
 		{"EndedContextChangesNothing", endedContextChangesNothing},
 		{"OutcomesAreNeverFalselyClaimed", outcomesAreNeverFalselyClaimed},
+		{"MethodsMayBeCalledTogether", methodsMayBeCalledTogether},
 		{"CloseEndsEverything", closeEndsEverything},
 	}
 }
@@ -32,7 +33,7 @@ func idIsSetAndStable(t TB, s store.Store) {
 	a, err := s.ID(within(t))
 	require.NoError(t, err)
 	require.NotEmpty(t, a.UUID)
-	require.Positive(t, a.Generation)
+	require.EqualValues(t, 1, a.Generation, "of a store that was never restored")
 	commit(t, s, put("a", "1"))
 	b, err := s.ID(within(t))
 	require.NoError(t, err)
@@ -56,7 +57,14 @@ func recordsKeepTheirRevisions(t TB, s store.Store) {
 	second := commit(t, s, put("a", "2"))
 	require.Equal(t, store.KV{Key: "a", Value: []byte("2"), Create: first, Mod: second}, get(t, s, "a"))
 	require.Equal(t, first, get(t, s, "empty").Mod, "another record's revision moved")
+	_, rev, err = s.Get(within(t), "empty", store.ReadOptions{})
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, rev, second, "the revision it was read at, not that of the record")
+	require.LessOrEqual(t, rev, list(t, s, "").Rev)
 	require.Equal(t, []store.KV{get(t, s, "a"), get(t, s, "empty")}, list(t, s, "").KVs)
+	kv, _, err = s.Get(within(t), "a", store.ReadOptions{At: first})
+	require.NoError(t, err)
+	require.Equal(t, second, kv.Mod, "At is of List only: Get reads the present")
 }
 
 func deletedAndWrittenAgainIsNew(t TB, s store.Store) {
@@ -139,16 +147,27 @@ func staleReadsNeverGoBack(t TB, s store.Store) {
 }
 
 func endedContextChangesNothing(t TB, s store.Store) {
+	start := list(t, s, "").Rev
+	rev := commit(t, s, put("b", "1"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := s.Commit(ctx, txn(put("a", "1")))
-	require.ErrorIs(t, err, context.Canceled)
-	commit(t, s, put("b", "1"))
+	for name, call := range map[string]func() error{
+		"ID":      func() error { _, err := s.ID(ctx); return err },
+		"Get":     func() error { _, _, err := s.Get(ctx, "b", store.ReadOptions{}); return err },
+		"List":    func() error { _, err := s.List(ctx, "", store.ReadOptions{}); return err },
+		"Commit":  func() error { _, err := s.Commit(ctx, txn(put("a", "1"))); return err },
+		"Watch":   func() error { _, err := s.Watch(ctx, "", rev); return err },
+		"Grant":   func() error { _, err := s.Grant(ctx, shortTTL); return err },
+		"Compact": func() error { return s.Compact(ctx, rev) },
+	} {
+		err := call()
+		require.ErrorIs(t, err, context.Canceled, name)
+		var unknown *store.UnknownError
+		require.False(t, errors.As(err, &unknown), "%s: surely nothing was done, but: %v", name, err)
+	}
+	commit(t, s, put("c", "1"))
 	absent(t, s, "a")
-	_, _, err = s.Get(ctx, "b", store.ReadOptions{})
-	require.ErrorIs(t, err, context.Canceled)
-	_, err = s.Grant(ctx, shortTTL)
-	require.ErrorIs(t, err, context.Canceled)
+	watch(t, s, "", start) // was not compacted
 }
 
 // outcomes are the keys of transactions by what their writers were told.
@@ -210,7 +229,9 @@ func outcomesAreNeverFalselyClaimed(t TB, s store.Store) {
 
 func closeEndsEverything(t TB, s store.Store) {
 	rev := commit(t, s, put("a", "1"))
-	w := watch(t, s, "", rev)
+	w := watch(t, s, "waits/", rev)
+	late := watch(t, s, "", rev)
+	commit(t, s, put("b", "1")) // late has not read it
 	l, err := s.Grant(t.Context(), patience)
 	require.NoError(t, err)
 	waiting := make(chan error, 1)
@@ -239,6 +260,7 @@ func closeEndsEverything(t TB, s store.Store) {
 		"Commit":  func() error { _, err := s.Commit(ctx, txn(put("a", "2"))); return err },
 		"Watch":   func() error { _, err := s.Watch(ctx, "", rev); return err },
 		"Next":    func() error { _, err := w.Next(ctx); return err },
+		"unread":  func() error { _, err := late.Next(ctx); return err },
 		"Grant":   func() error { _, err := s.Grant(ctx, shortTTL); return err },
 		"Revoke":  func() error { return l.Revoke(ctx) },
 		"Compact": func() error { return s.Compact(ctx, rev) },

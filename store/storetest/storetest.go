@@ -56,7 +56,7 @@ type Durable struct {
 func Promises() []Promise {
 	var all []Promise
 	for _, some := range [][]Promise{
-		recordPromises(), txnPromises(), listPromises(), watchPromises(), historyPromises(), leasePromises(), leaderPromises(), modelPromises(),
+		recordPromises(), txnPromises(), listPromises(), watchPromises(), historyPromises(), leasePromises(), leaderPromises(), followPromises(), modelPromises(),
 	} {
 		all = append(all, some...)
 	}

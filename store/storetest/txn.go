@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -83,7 +84,7 @@ func conflictTellsWhy(t TB, s store.Store) {
 		require.ErrorAs(t, err, &conflict)
 		require.Equal(t, test.failed, conflict.Failed)
 		require.Equal(t, test.found, conflict.Now)
-		require.GreaterOrEqual(t, conflict.Rev, now)
+		require.Equal(t, now, conflict.Rev)
 	}
 }
 
@@ -121,6 +122,7 @@ func guardFences(t TB, s store.Store) {
 	fenced(guard)
 	fenced(guard, store.Cond{Key: "a"})
 	fenced(store.Cond{Key: "a"}, guard)
+	fenced(store.Cond{Key: key, Kind: store.CondCreate}) // nobody leads
 
 	_, err = s.Commit(within(t), store.Txn{If: []store.Cond{{Key: key}}, Then: []store.Op{put("a", "x")}})
 	require.Truef(t, isConflict(err), "a CondMod on a leader's key is no guard: %v", err)
@@ -131,8 +133,13 @@ func changingNothingMakesNoRevision(t TB, s store.Store) {
 	w := watch(t, s, "", rev)
 	require.Equal(t, rev, commit(t, s))
 	require.Equal(t, rev, commit(t, s, del("not")))
-	_, err := s.Commit(within(t), store.Txn{If: []store.Cond{{Key: "a"}}})
-	require.Truef(t, isConflict(err), "conditions without operations: %v", err)
+	same, err := s.Commit(within(t), store.Txn{If: []store.Cond{{Key: "a", Rev: rev}}, Then: []store.Op{del("not")}})
+	require.NoError(t, err)
+	require.Equal(t, rev, same)
+	for _, ops := range [][]store.Op{nil, {del("not")}} {
+		_, err := s.Commit(within(t), store.Txn{If: []store.Cond{{Key: "a"}}, Then: ops})
+		require.Truef(t, isConflict(err), "conditions of a transaction that changes nothing: %v", err)
+	}
 	end := commit(t, s, del("not"), put("b", "1"), del("a"))
 	b := next(t, w)
 	require.Equal(t, end, b.Rev)
@@ -199,6 +206,13 @@ func limitsAreKept(t TB, s store.Store) {
 		}
 		return ops
 	}
+	conds := func(n int) (all []store.Cond) {
+		for i := range n {
+			all = append(all, store.Cond{Key: fmt.Sprintf("no/%d", i)})
+		}
+		return all
+	}
+	condsLimitsAreKept(t, s, many(store.MaxTxnOps), conds)
 	for _, test := range []struct {
 		name string
 		ops  []store.Op
@@ -226,6 +240,21 @@ func limitsAreKept(t TB, s store.Store) {
 	}
 }
 
+// condsLimitsAreKept: a full transaction may have as many conditions.
+func condsLimitsAreKept(t TB, s store.Store, ops []store.Op, conds func(n int) []store.Cond) {
+	before := list(t, s, "").Rev
+	for name, some := range map[string][]store.Cond{
+		"conditions over the limit":      conds(store.MaxTxnOps + 1),
+		"a condition with a key over it": {{Key: strings.Repeat("k", store.MaxKeyBytes+1)}},
+	} {
+		_, err := s.Commit(within(t), store.Txn{If: some, Then: ops})
+		require.ErrorIs(t, err, store.ErrTooLarge, name)
+		require.Equal(t, before, list(t, s, "").Rev, name)
+	}
+	_, err := s.Commit(within(t), store.Txn{If: conds(store.MaxTxnOps), Then: ops})
+	require.NoError(t, err, "conditions and operations at the limit")
+}
+
 func nonsenseIsRefused(t TB, s store.Store) {
 	rev := commit(t, s, put("a", "1"))
 	for name, x := range map[string]store.Txn{
@@ -242,13 +271,19 @@ func nonsenseIsRefused(t TB, s store.Store) {
 	for name, o := range map[string]store.ReadOptions{
 		"After without At": {After: "a"},
 		"a future At":      {At: rev + 1000},
+		"the next At":      {At: rev + 1},
+		"a negative At":    {At: -1},
 		"a negative Limit": {Limit: -1},
 	} {
 		_, err := s.List(within(t), "", o)
 		require.ErrorIs(t, err, store.ErrInvalid, name)
 	}
-	require.ErrorIs(t, s.Compact(within(t), rev+1000), store.ErrInvalid)
-	_, err := s.Grant(within(t), 0)
-	require.ErrorIs(t, err, store.ErrInvalid)
+	for _, future := range []store.Revision{rev + 1, rev + 1000} {
+		require.ErrorIs(t, s.Compact(within(t), future), store.ErrInvalid)
+	}
+	for _, ttl := range []time.Duration{0, -time.Hour} {
+		_, err := s.Grant(within(t), ttl)
+		require.ErrorIs(t, err, store.ErrInvalid)
+	}
 	require.Equal(t, rev, get(t, s, "a").Mod)
 }
