@@ -106,7 +106,7 @@ func (s *several) end() {
 	require.Eventually(s.t, func() bool { return len(goroutines()) == 0 }, patience, 10*time.Millisecond,
 		"goroutines are left behind: %s", goroutines())
 	for i, b := range s.replicas {
-		if b != nil && (s.t.Failed() || os.Getenv("XLOG") != "") {
+		if b != nil && s.t.Failed() {
 			s.t.Logf("replica %d:\n%s", i, b.log)
 		}
 	}
@@ -258,6 +258,46 @@ func TestLeaderCutOffFromItsStore(t *testing.T) {
 			require.NoError(t, s.client(i, s.adminToken(j)).Do(t.Context(), http.MethodGet, subscriptionPath, nil, nil), fmt.Sprint(i, j))
 		}
 	}
+	sent, failures := stop()
+	require.Empty(t, failures, "of %d", sent)
+}
+
+// TestStoreAwayAndBack: while nobody reaches the records, requests are served,
+// members live on, and who asks is told so soon. When they are back one replica
+// leads, and wishes are fulfilled again.
+func TestStoreAwayAndBack(t *testing.T) {
+	s := newSeveral(t)
+	s.replicas[1].subscribe(newSite(t, "x"), sized(2, 2))
+	b := s.replicas[0]
+	b.await("it runs", func(c *topology.ClusterView) bool { return c.Count(topology.Active) == 2 })
+	require.Eventually(t, func() bool {
+		code, _, err := b.get("/")
+		return err == nil && code == http.StatusOK
+	}, patience, 20*time.Millisecond, "the separate balancer serves")
+	before, made := membersOf(b.view())
+	stop := b.load(4, "/slow?s=0.05")
+
+	s.server.Kill(0)
+	for i := range s.replicas {
+		err := s.client(i, s.adminToken(i)).Do(t.Context(), http.MethodGet, subscriptionPath, nil, nil)
+		var answer *client.Error
+		require.ErrorAs(t, err, &answer, "replica %d", i)
+		require.Equal(t, http.StatusServiceUnavailable, answer.Code, "replica %d: %v", i, err)
+		require.ErrorContains(t, err, "store")
+	}
+	require.Eventually(t, func() bool { return strings.Contains(b.log.String(), "what=leadership") }, patience, 20*time.Millisecond, "it leads no more")
+
+	require.NoError(t, s.server.Restart(0))
+	require.Eventually(t, func() bool {
+		first, _ := s.leader(0)
+		second, _ := s.leader(1)
+		return first != "" && first == second
+	}, patience, 50*time.Millisecond, "one leads, and both know who")
+	require.NoError(t, s.replicas[1].Scale(t.Context(), tenant.Default, app, 3, 3))
+	c := b.await("the leader launches", func(c *topology.ClusterView) bool { return c.Count(topology.Active) == 3 })
+	after, all := membersOf(c)
+	require.Subset(t, after, before, "nobody was ended")
+	require.Equal(t, made+1, all, "members ever made")
 	sent, failures := stop()
 	require.Empty(t, failures, "of %d", sent)
 }

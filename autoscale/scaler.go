@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -108,8 +111,8 @@ func (s *Scaler) round(ctx context.Context, lead *store.Leadership, now time.Tim
 	}
 	var first error
 	failed := 0
-	for c := range view.Clusters() {
-		if _, ok := only[c.Cluster.ID]; only != nil && !ok || !c.Known || c.Cluster.Removed {
+	for c := range clustersOf(view, only) {
+		if !c.Known || c.Cluster.Removed {
 			continue
 		}
 		err := s.scale(ctx, lead, c, view.Rev, now)
@@ -128,6 +131,21 @@ func (s *Scaler) round(ctx context.Context, lead *store.Leadership, now time.Tim
 		return fmt.Errorf("%d clusters kept their sizes, the first: %w", failed, first)
 	}
 	return first
+}
+
+// clustersOf yields the clusters of a view; only some unless only is nil, at a
+// cost that does not depend on the others.
+func clustersOf(v *topology.View, only map[topology.ClusterID]struct{}) iter.Seq[*topology.ClusterView] {
+	if only == nil {
+		return v.Clusters()
+	}
+	return func(yield func(*topology.ClusterView) bool) {
+		for _, id := range slices.Sorted(maps.Keys(only)) {
+			if c := v.Cluster(id); c != nil && !yield(c) {
+				return
+			}
+		}
+	}
 }
 
 // scale decides for one cluster and records what came of it.
@@ -248,7 +266,7 @@ func (s *Scaler) observe(c *topology.ClusterView, now time.Time) *Observation {
 
 // membersOf counts a cluster's members by what they are worth.
 func membersOf(c *topology.ClusterView) (m Members) {
-	for _, r := range c.Members() {
+	for r := range c.All() {
 		switch {
 		case r.State == topology.Active:
 			m.Active++

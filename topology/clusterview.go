@@ -2,6 +2,7 @@ package topology
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -54,6 +55,11 @@ func (c *ClusterView) Members() []MemberRecord {
 	}
 	return all
 }
+
+// All yields the members in no order, and without the copies that
+// [ClusterView.Members] makes: for those who only count. What it yields must
+// not be changed.
+func (c *ClusterView) All() iter.Seq[*MemberRecord] { return maps.Values(c.members) }
 
 func older(a, b *MemberRecord) int {
 	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
@@ -117,6 +123,7 @@ func (c *ClusterView) apply(e store.Event) error {
 	if err != nil {
 		return err
 	}
+	c.share(&r.Value)
 	c.members[id] = &MemberRecord{Member: r.Value, Mod: e.Mod}
 	c.resum(e.Key, was, e.Mod)
 	return nil

@@ -43,14 +43,14 @@ func (r *run) blind(v *topology.View, now time.Time) bool {
 // silent counts the members that should be heard, and those that are not.
 func (r *run) silent(v *topology.View, now time.Time) (silent, total int) {
 	for c := range v.Clusters() {
-		for _, m := range c.Members() {
+		for m := range c.All() {
 			switch m.State {
 			case topology.Terminated, topology.Terminating, topology.Created, topology.Initialized:
 				continue // nobody is expected to be heard
 			case topology.Suspended:
 				silent++
 			default:
-				if now.Sub(lastHeard(m, r.heard.of(m.ID), r.started)) >= silentFor*r.heartbeat() {
+				if now.Sub(lastHeard(*m, r.heard.of(m.ID), r.started)) >= silentFor*r.heartbeat() {
 					silent++
 				}
 			}

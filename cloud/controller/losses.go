@@ -27,6 +27,7 @@ func lossLimit(members int) int { return max(5, members/10) }
 type losses struct {
 	mu      sync.Mutex
 	counted map[topology.MemberID]time.Time // within the window: when each was given up
+	pruned  time.Time                       // when those outside were last dropped from counted
 	free    time.Time                       // until then an operator lifts the limit
 	held    map[topology.ClusterID][]topology.MemberID
 }
@@ -48,7 +49,7 @@ func (l *losses) remember(m topology.MemberID, at time.Time) {
 // counts it. Asking again for the same member costs nothing.
 func (l *losses) take(m topology.MemberID, now time.Time, members int) bool {
 	l.mu.Lock()
-	maps.DeleteFunc(l.counted, func(_ topology.MemberID, at time.Time) bool { return now.Sub(at) >= lossWindow })
+	l.prune(now)
 	_, again := l.counted[m]
 	ok := again || len(l.counted) < lossLimit(members) || now.Before(l.free)
 	l.mu.Unlock()
@@ -56,6 +57,20 @@ func (l *losses) take(m topology.MemberID, now time.Time, members int) bool {
 		l.remember(m, now)
 	}
 	return ok
+}
+
+// pruneEvery is how often those are dropped that are outside the window: it
+// costs as much as there are, and every member that is held back asks again
+// and again.
+const pruneEvery = time.Second
+
+// prune drops what is outside the window; l.mu is held.
+func (l *losses) prune(now time.Time) {
+	if !l.pruned.IsZero() && now.Sub(l.pruned) < pruneEvery {
+		return
+	}
+	l.pruned = now
+	maps.DeleteFunc(l.counted, func(_ topology.MemberID, at time.Time) bool { return now.Sub(at) >= lossWindow })
 }
 
 // lift takes the limit away until a time.
@@ -86,7 +101,7 @@ func (l *losses) hold(c topology.ClusterID, members []topology.MemberID) (first 
 func (l *losses) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.counted, l.held, l.free = nil, nil, time.Time{}
+	l.counted, l.held, l.pruned, l.free = nil, nil, time.Time{}, time.Time{}
 }
 
 // Held returns the members whose grace is used up, and that are not replaced
