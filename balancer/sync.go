@@ -74,13 +74,18 @@ func (s *Sync) follow(ctx context.Context, views chan *topology.View) {
 func (s *Sync) apply(ctx context.Context, views <-chan *topology.View) {
 	var wanted, applied *Table
 	for failures := 0; ; {
-		if v := newest(ctx, views, failures > 0); v != nil {
+		v := newest(ctx, views, failures > 0)
+		began := time.Now()
+		if v != nil {
 			wanted = Routes(v)
 		}
 		if ctx.Err() != nil {
 			return
 		}
 		if wanted.Same(applied) {
+			// Most changes are of no interest here. To find that out takes as long
+			// as the table is large: it may not take more than half of the time.
+			sleep(ctx, min(time.Since(began), cmp.Or(s.Pause, defaultPause)))
 			continue
 		}
 		err := s.Backend.Apply(ctx, wanted)
