@@ -95,6 +95,9 @@ func (b *Blobs) options(o *sdk.Options) {
 	o.Retryer = retry.NewStandard(func(s *retry.StandardOptions) {
 		s.MaxAttempts = cmp.Or(b.Attempts, defaultAttempts)
 		s.MaxBackoff = maxBackoff
+		// A conflict is with another request that is on its way: both are of
+		// blobs, which never change, so either may come after the other.
+		s.Retryables = append(s.Retryables, retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{http.StatusConflict: {}}})
 	})
 }
 

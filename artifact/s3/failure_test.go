@@ -251,3 +251,23 @@ func TestSpoolLeavesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, left)
 }
+
+func TestConflictIsTriedAgain(t *testing.T) {
+	s := s3server.Start(t, s3server.Options{})
+	puts := 0
+	b := behind(t, s, &httputil.ReverseProxy{ModifyResponse: func(res *http.Response) error {
+		if res.Request.Method != http.MethodPut {
+			return nil
+		}
+		if puts++; puts == 1 { // what a server says that makes a folder for another object just now
+			res.StatusCode, res.Status = http.StatusConflict, "409 Conflict"
+		}
+		return nil
+	}})
+	d, err := b.Put(t.Context(), strings.NewReader("hello"))
+	require.NoError(t, err)
+	require.Equal(t, 2, puts)
+	r, err := b.Get(t.Context(), d)
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+}
