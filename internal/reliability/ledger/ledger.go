@@ -109,15 +109,16 @@ func (l *Ledger) Read(r io.Reader) (int, error) {
 	return n, lines.Err()
 }
 
-// Check compares the ledger with the store. What is lost is reported once, and
-// then struck from the ledger.
+// Check compares the ledger with the store as it is at one revision: a
+// transaction whose writer gave up may still arrive meanwhile. What is lost is
+// reported once, and then struck from the ledger.
 func (l *Ledger) Check(ctx context.Context, s store.Store) (Account, error) {
 	a := Account{Acknowledged: len(l.acked)}
-	lefts, err := records(ctx, s, left)
+	lefts, rev, err := records(ctx, s, left, 0)
 	if err != nil {
 		return a, err
 	}
-	rights, err := records(ctx, s, right)
+	rights, _, err := records(ctx, s, right, rev)
 	if err != nil {
 		return a, err
 	}
@@ -145,14 +146,16 @@ func (l *Ledger) Forget() int {
 	return n
 }
 
-func records(ctx context.Context, s store.Store, prefix string) (map[string]store.KV, error) {
-	page, err := s.List(ctx, prefix, store.ReadOptions{})
+// records returns what there is under a prefix at a revision (0: now), by what
+// follows the prefix, and the revision.
+func records(ctx context.Context, s store.Store, prefix string, at store.Revision) (map[string]store.KV, store.Revision, error) {
+	page, err := s.List(ctx, prefix, store.ReadOptions{At: at})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	all := make(map[string]store.KV, len(page.KVs))
 	for _, kv := range page.KVs {
 		all[strings.TrimPrefix(kv.Key, prefix)] = kv
 	}
-	return all, nil
+	return all, page.Rev, nil
 }

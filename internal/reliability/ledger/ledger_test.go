@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -80,6 +81,32 @@ func TestLedgerSees(t *testing.T) {
 			require.Zero(t, a.Lost, "reported once")
 		})
 	}
+}
+
+// busy commits a transaction after each List: one of a writer that gave up,
+// and that the store finished all the same.
+type busy struct {
+	store.Store
+	n int
+}
+
+func (b *busy) List(ctx context.Context, prefix string, o store.ReadOptions) (store.Page, error) {
+	page, err := b.Store.List(ctx, prefix, o)
+	if err != nil {
+		return page, err
+	}
+	b.n++
+	_, err = b.Commit(ctx, store.Txn{Then: []store.Op{{Key: fmt.Sprint("left/late/", b.n)}, {Key: fmt.Sprint("right/late/", b.n)}}})
+	return page, err
+}
+
+func TestCheckSeesOneMoment(t *testing.T) {
+	s := mem.New()
+	defer s.Close()
+	_, l := write(t, s, 5)
+	a, err := l.Check(t.Context(), &busy{Store: s})
+	require.NoError(t, err)
+	require.Equal(t, ledger.Account{Acknowledged: 5}, a)
 }
 
 func TestHalfALineWasNeverSaid(t *testing.T) {
