@@ -28,6 +28,7 @@ var errStoreAway = errors.New("the store does not answer this replica just now: 
 func storeAway(err error) error {
 	var unknown *store.UnknownError
 	switch {
+	case errors.Is(err, store.ErrFull): // somebody must act, unknown or not
 	case errors.As(err, &unknown):
 		return fmt.Errorf("%w; what was asked for may have been recorded: look before you ask again", errStoreAway)
 	case errors.Is(err, context.DeadlineExceeded):

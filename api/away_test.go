@@ -217,11 +217,12 @@ func TestStoreIll(t *testing.T) {
 func TestStoreFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFarBed(t)
-		full := store.ErrFull
-		b.store.ill.Store(&full)
-		w, _ := b.ask("POST", "/v1/tokens", `{"kind":"balancer","name":"edge"}`, admin)
-		require.Equal(t, http.StatusInsufficientStorage, w.Code, w.Body)
-		require.Contains(t, w.Body.String(), "free some disk space")
+		for _, full := range []error{store.ErrFull, &store.UnknownError{Err: store.ErrFull}} {
+			b.store.ill.Store(&full)
+			w, _ := b.ask("POST", "/v1/tokens", `{"kind":"balancer","name":"edge"}`, admin)
+			require.Equal(t, http.StatusInsufficientStorage, w.Code, w.Body)
+			require.Contains(t, w.Body.String(), "free some disk space")
+		}
 	})
 }
 

@@ -108,10 +108,13 @@ func isAny(err error, some ...error) bool {
 	return false
 }
 
-// refused reports whether err says that a transaction was not applied.
+// refused reports whether err says that a transaction was not applied. That
+// there is no space does not: a server that finds its quota used up only when
+// it applies a transaction applies it, and gives this error (quotaApplierV3 in
+// etcd's etcdserver/apply, v3.5 to v3.7).
 func refused(err error) bool {
 	return isAny(err,
-		rpctypes.ErrNoSpace, rpctypes.ErrRequestTooLarge, rpctypes.ErrTooManyOps, rpctypes.ErrLeaseNotFound,
+		rpctypes.ErrRequestTooLarge, rpctypes.ErrTooManyOps, rpctypes.ErrLeaseNotFound,
 		rpctypes.ErrDuplicateKey, rpctypes.ErrEmptyKey, rpctypes.ErrTooManyRequests,
 		rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty, rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthOldRevision)
 }

@@ -19,7 +19,9 @@
 // then notices in every case.
 //
 // When etcd's space quota is used up, commits fail with [store.ErrFull] until
-// the operator has compacted, defragmented and disarmed the alarm.
+// the operator has compacted, defragmented and disarmed the alarm. The error is
+// a [store.UnknownError] too: etcd says the same of the transactions that it
+// refuses and of the last one that it applies.
 package etcd
 
 import (
