@@ -2,6 +2,7 @@ package linear_test
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -104,12 +105,13 @@ func (w *wrong) Get(ctx context.Context, key string, o store.ReadOptions) (store
 }
 
 func (w *wrong) Commit(ctx context.Context, x store.Txn) (store.Revision, error) {
-	n := w.n.Add(1)
-	if w.unchecked && n%100 == 0 {
-		x.If = nil
-	}
 	rev, err := w.Store.Commit(ctx, x)
-	if w.denied && err == nil && n%100 == 0 {
+	var conflict *store.ConflictError
+	switch {
+	case w.unchecked && errors.As(err, &conflict) && w.n.Add(1)%10 == 0:
+		x.If = nil
+		return w.Store.Commit(ctx, x)
+	case w.denied && err == nil && w.n.Add(1)%10 == 0:
 		return 0, store.ErrFull // but it was applied
 	}
 	return rev, err
