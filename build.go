@@ -27,9 +27,12 @@ func (p *Platform) build(ctx context.Context, k artifact.Key, dir string, log io
 		return nil, fmt.Errorf("%w: %w", artifact.ErrTransient, err)
 	}
 	s := sub.Value
-	t := p.cartridges[s.Cartridge]
-	if t == nil {
-		return nil, fmt.Errorf("%w: this flavour has no cartridge %q", artifact.ErrTransient, s.Cartridge)
+	t, _, err := p.cartridge(ctx, s.Tenant, s.Cartridge)
+	if err != nil {
+		return nil, fmt.Errorf("%w: cartridge %q: %w", artifact.ErrTransient, s.Cartridge, err)
+	}
+	if err := keepPart(dir, k.Alias, t); err != nil {
+		return nil, err
 	}
 	root, err := os.OpenRoot(dir) // the plan sees nothing outside the release, whatever links it holds
 	if err != nil {

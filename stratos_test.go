@@ -118,8 +118,22 @@ func (s *site) commit(word string) string {
 
 func (s *site) commitFile(name, content string) string {
 	s.t.Helper()
-	require.NoError(s.t, os.WriteFile(filepath.Join(s.dir, "Procfile"), []byte("web: python3 app.py\n"), 0o600))
-	require.NoError(s.t, os.WriteFile(filepath.Join(s.dir, name), []byte(content), 0o600))
+	s.write("Procfile", "web: python3 app.py\n")
+	s.write(name, content)
+	return s.commitAll()
+}
+
+// write puts a file there that is not committed yet.
+func (s *site) write(name, content string) {
+	s.t.Helper()
+	path := filepath.Join(s.dir, name)
+	require.NoError(s.t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(s.t, os.WriteFile(path, []byte(content), 0o600))
+}
+
+// commitAll commits what is there, and returns the revision.
+func (s *site) commitAll() string {
+	s.t.Helper()
 	s.git("add", "-A")
 	s.git("commit", "-q", "-m", "change")
 	return s.git("rev-parse", "HEAD")
@@ -246,6 +260,12 @@ func sized(lo, hi int) func(*tenant.Subscription) {
 // await waits until the cluster is as wished.
 func (b *bed) await(what string, ok func(*topology.ClusterView) bool) *topology.ClusterView {
 	b.t.Helper()
+	return b.awaitOf(cluster, what, ok)
+}
+
+// awaitOf waits until a cluster is as wished.
+func (b *bed) awaitOf(id topology.ClusterID, what string, ok func(*topology.ClusterView) bool) *topology.ClusterView {
+	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	for rev := store.Revision(0); ; {
@@ -253,7 +273,7 @@ func (b *bed) await(what string, ok func(*topology.ClusterView) bool) *topology.
 		if err != nil {
 			b.t.Fatalf("waiting until %s: %v\n%s", what, err, b.describe())
 		}
-		if c := v.Cluster(cluster); c != nil && ok(c) {
+		if c := v.Cluster(id); c != nil && ok(c) {
 			return c
 		}
 		rev = v.Rev
@@ -281,12 +301,15 @@ func (b *bed) describe() string {
 }
 
 // get asks the balancer for a page of the app.
-func (b *bed) get(path string) (int, string, error) {
+func (b *bed) get(path string) (int, string, error) { return b.getFrom("app.localhost", path) }
+
+// getFrom asks the balancer for a page of a host.
+func (b *bed) getFrom(host, path string) (int, string, error) {
 	req, err := http.NewRequestWithContext(b.ctx, http.MethodGet, "http://"+b.listen+path, nil)
 	if err != nil {
 		return 0, "", err
 	}
-	req.Host = "app.localhost"
+	req.Host = host
 	resp, err := b.client.Do(req)
 	if err != nil {
 		return 0, "", err

@@ -33,14 +33,43 @@ func (p *Platform) Subscribe(ctx context.Context, s tenant.Subscription) error {
 	if err != nil {
 		return err
 	}
-	_, err = p.store.Commit(ctx, store.Txn{
-		If: []store.Cond{
-			rec.Unchanged(),
-			{Key: topology.ClusterKey(clusterOf(s.Tenant, s.Alias))}, // the former one is gone
-		},
-		Then: []store.Op{op},
-	})
-	return aliasTaken(s, err)
+	for {
+		_, use, err := p.cartridge(ctx, s.Tenant, s.Cartridge)
+		if err != nil {
+			return p.noCartridge(ctx, s, err)
+		}
+		x := store.Txn{
+			If: []store.Cond{
+				rec.Unchanged(),
+				{Key: topology.ClusterKey(clusterOf(s.Tenant, s.Alias))}, // the former one is gone
+			},
+			Then: []store.Op{op},
+		}
+		if err := use(&x); err != nil {
+			return err
+		}
+		_, err = p.store.Commit(ctx, x)
+		var conflict *store.ConflictError
+		if !errors.As(err, &conflict) || !strings.HasPrefix(conflict.Failed.Key, tenant.CartridgePrefix) {
+			return aliasTaken(s, err)
+		}
+	}
+}
+
+// noCartridge explains why there is no such cartridge.
+func (p *Platform) noCartridge(ctx context.Context, s tenant.Subscription, err error) error {
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	all, err := p.Cartridges(ctx, s.Tenant)
+	if err != nil {
+		return err
+	}
+	var known []string
+	for _, c := range all {
+		known = append(known, c.Name)
+	}
+	return fmt.Errorf("subscription %s: unknown cartridge %q: this flavour has %s", s.Alias, s.Cartridge, strings.Join(known, ", "))
 }
 
 func aliasTaken(s tenant.Subscription, err error) error {
@@ -58,9 +87,8 @@ func (p *Platform) checkSubscription(ctx context.Context, s tenant.Subscription)
 	if err := s.Check(); err != nil {
 		return err
 	}
-	if p.cartridges[s.Cartridge] == nil {
-		known := slices.Sorted(maps.Keys(p.cartridges))
-		return fmt.Errorf("subscription %s: unknown cartridge %q: this flavour has %s", s.Alias, s.Cartridge, strings.Join(known, ", "))
+	if _, _, err := p.cartridge(ctx, s.Tenant, s.Cartridge); err != nil {
+		return p.noCartridge(ctx, s, err)
 	}
 	if p.cfg.Policies[s.Policy] == nil {
 		known := slices.DeleteFunc(slices.Sorted(maps.Keys(p.cfg.Policies)), func(n string) bool { return n == "" })

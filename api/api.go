@@ -42,6 +42,7 @@ import (
 	"github.com/gostratos/stratos/artifact"
 	"github.com/gostratos/stratos/autoscale"
 	"github.com/gostratos/stratos/balancer"
+	"github.com/gostratos/stratos/cartridge"
 	"github.com/gostratos/stratos/cloud/controller"
 	"github.com/gostratos/stratos/store"
 	"github.com/gostratos/stratos/tenant"
@@ -53,6 +54,9 @@ import (
 type Platform interface {
 	Synchronise(ctx context.Context, t tenant.ID, alias string) error
 	Scale(ctx context.Context, t tenant.ID, alias string, minimum, maximum int) error
+	Cartridges(ctx context.Context, t tenant.ID) ([]Cartridge, error)
+	PutCartridge(ctx context.Context, t tenant.ID, d cartridge.Definition) (created bool, err error)
+	WithdrawCartridge(ctx context.Context, t tenant.ID, name string) error
 }
 
 // Server answers. Its fields are set before Handler is called.
@@ -113,6 +117,7 @@ func (s *Server) Handler(stop context.Context, id store.ID) http.Handler {
 	mux.Handle("POST /v1/tokens", s.admin(s.makeToken))
 	mux.Handle("DELETE /v1/tokens/{id}", s.admin(s.endToken))
 	mux.Handle("GET /v1/clusters/{cluster}/decisions", s.led(s.admin(s.decisions)))
+	s.cartridgeRoutes(mux)
 	const subscription = "/v1/tenants/{tenant}/subscriptions/{alias}"
 	mux.Handle("GET "+subscription, s.admin(s.subscription))
 	mux.Handle("POST "+subscription+"/synchronise", s.admin(s.synchronise))
@@ -168,6 +173,7 @@ var statuses = []struct {
 	{errNoLeader, http.StatusServiceUnavailable},
 	{errNoBackup, http.StatusNotImplemented},
 	{errBackingUp, http.StatusConflict},
+	{ErrInUse, http.StatusConflict},
 	{errStoreAway, http.StatusServiceUnavailable},
 	{store.ErrFull, http.StatusInsufficientStorage},
 }

@@ -43,7 +43,10 @@ type bed struct {
 }
 
 // wishes is the platform: it remembers what it was asked.
-type wishes struct{ asked []string }
+type wishes struct {
+	api.Platform // what is not here is not asked
+	asked        []string
+}
 
 func (w *wishes) Synchronise(ctx context.Context, t tenant.ID, alias string) error {
 	if alias == "nosuch" {

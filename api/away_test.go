@@ -74,7 +74,10 @@ func (f *farStore) Commit(ctx context.Context, t store.Txn) (store.Revision, err
 }
 
 // recordedWishes is a platform that records what it is asked.
-type recordedWishes struct{ store store.Store }
+type recordedWishes struct {
+	api.Platform // what is not here is not asked
+	store        store.Store
+}
 
 func (p recordedWishes) Synchronise(ctx context.Context, t tenant.ID, alias string) error {
 	_, err := p.store.Commit(ctx, store.Txn{Then: []store.Op{{Key: "wish", Value: []byte(alias)}}})
@@ -116,7 +119,7 @@ func newFarBed(t *testing.T) *farBed {
 	require.NoError(t, err)
 	s := &api.Server{
 		Store: far, Topology: mirror, Blobs: &artifact.DirBlobs{Path: t.TempDir()}, Recorder: &autoscale.Recorder{},
-		Controller: &controller.Controller{Store: far, Topology: mirror}, Platform: recordedWishes{far},
+		Controller: &controller.Controller{Store: far, Topology: mirror}, Platform: recordedWishes{store: far},
 		Decisions: func(topology.ClusterID) []autoscale.Decision { return nil },
 		Logs:      &api.Logs{Dir: t.TempDir()}, Fleet: &balancer.Fleet{Store: far}, ReplicaToken: replicaToken,
 	}

@@ -3,7 +3,7 @@
 // A [Type] is arithmetic, too: it looks at a release and answers with a
 // [Plan], which is only data. The control plane asks once per release; the
 // agent on every instance executes the plan and knows no Type, so a cartridge
-// is Go code in the control plane or nothing but a file.
+// is Go code in the control plane or nothing but a file, a [Definition].
 //
 // # Placeholders
 //
@@ -14,13 +14,22 @@
 //	{{.Release}}      the release's folder, absolute, read-only
 //	{{.Dir}}          the runtime's own folder, absolute, empty at first
 //	{{.Data}}         a folder that outlives the runtime on its instance
+//	{{volume "db"}}   a folder that outlives the member, by its name in Volumes
+//	{{secret "root"}} random, made once a subscription, by its name in Secrets
+//	{{binding "user"}} of the dependent that an [Action] is about: "user",
+//	                  "password" or "database"
 //	{{"{"}}           a brace: what [Literal] makes of text that is only data
 //
 // There is nothing else in a template: no condition, no loop, no function. So
 // a plan can be checked before it leaves the control plane, and what it does
-// is seen by reading it.
+// is seen by reading it. A [Definition] has {{setting "NAME"}}, too, which its
+// type fills.
 //
-// Secrets never stand in a plan.
+// Several cartridges may share a repository: [Part] says what is for which.
+//
+// Secrets never stand in a plan, and their placeholders only where no other
+// user of the instance can read what they become: in files, in environments and
+// in what an action reads.
 package cartridge
 
 import (
@@ -66,13 +75,20 @@ type Plan struct {
 	// DataDirs are made in {{.Data}} where they are not there yet; what is in
 	// them stays from release to release.
 	DataDirs []string `json:"dataDirs,omitempty"`
-	Files    []File   `json:"files,omitempty"`
+	// Volumes outlive members and follow them.
+	Volumes []Volume `json:"volumes,omitempty"`
+	// Secrets are names of random values, 32 hex digits each.
+	Secrets []string `json:"secrets,omitempty"`
+	Files   []File   `json:"files,omitempty"`
 	// Processes run together as one runtime: when one ends, the others are
 	// stopped and the runtime starts again.
 	Processes []Process `json:"processes"`
 
 	Health Health `json:"health"`
 	Stop   Stop   `json:"stop"`
+
+	// Service is what other subscriptions can connect to. Default: nothing.
+	Service *Service `json:"service,omitempty"`
 }
 
 // PlanVersion is the V that this code writes.
@@ -100,6 +116,40 @@ type Program struct {
 type Port struct {
 	Name     string `json:"name"`
 	Protocol string `json:"protocol,omitempty"` // "http" (default) or "tcp"
+}
+
+// Volume is a folder that stays when a member goes, and is there again for the
+// next one.
+type Volume struct {
+	Name string `json:"name"`
+	// Exclusive: one runtime at a time. A new release stops the former one
+	// before it starts, and a new member waits for the end of the former one.
+	Exclusive bool `json:"exclusive,omitempty"`
+}
+
+// Service makes a runtime a provider: dependents connect to it, each with
+// credentials of its own. The actions run on the instance, while the runtime is
+// healthy. They may be repeated: each brings about a state.
+type Service struct {
+	Scheme string `json:"scheme"`         // of the URL that dependents get: "mysql"
+	Port   string `json:"port,omitempty"` // by its name in Ports. Default: the first of protocol tcp
+	// Connect makes {{binding "database"}} where it is not there yet, and lets
+	// {{binding "user"}} in with {{binding "password"}}, which may be a new one.
+	Connect Action `json:"connect"`
+	// Disconnect lets the user in no more, at once. What is stored stays.
+	Disconnect Action `json:"disconnect"`
+	// Backup prints all that is stored; Restore reads it. Default: neither is possible.
+	Backup  *Action `json:"backup,omitempty"`
+	Restore *Action `json:"restore,omitempty"`
+}
+
+// Action is a program that runs on the instance beside the runtime, as it does.
+type Action struct {
+	Args  []string          `json:"args"`            // T; the first may be a Program's name
+	Env   map[string]string `json:"env,omitempty"`   // T
+	Input string            `json:"input,omitempty"` // T; what it reads. Not for Restore, which reads a backup
+	// Timeout is how long it may take. Default 30 s; for Backup and Restore an hour.
+	Timeout time.Duration `json:"timeout,omitempty"`
 }
 
 // File is written below {{.Dir}} before the processes start.

@@ -1,8 +1,10 @@
 package cartridge
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -31,9 +33,24 @@ func (p Plan) Check() error {
 	c.processes(p.Processes, programs)
 	c.health(p.Health, p.Ports)
 	c.stop(p.Stop)
-	if _, err := p.Expand(Vars{Ports: ports, Release: "/r", Dir: "/d", Data: "/v"}); err != nil {
+	c.volumes(p.Volumes)
+	c.secrets(p.Secrets)
+	c.service(p, programs)
+	sample := Vars{
+		Ports: ports, Release: "/r", Dir: "/d", Data: "/v",
+		Volumes: map[string]string{}, Secrets: map[string]string{},
+	}
+	for _, v := range p.Volumes {
+		sample.Volumes[v.Name] = "/w/" + v.Name
+	}
+	for _, name := range p.Secrets {
+		sample.Secrets[name] = "s"
+	}
+	if _, err := p.Expand(sample); err != nil {
 		c.errs = append(c.errs, err)
 	}
+	sample.Binding = &Binding{User: "u", Password: "p", Database: "d"}
+	c.errs = append(c.errs, p.tryActions(sample))
 	return errors.Join(c.errs...)
 }
 
@@ -175,12 +192,17 @@ func (c *checker) processes(processes []Process, programs map[string]bool) {
 			c.add("%s.name: %q is there twice", field, r.Name)
 		}
 		seen[r.Name] = true
-		c.args(field+".args", r.Args)
-		if len(r.Args) > 0 && r.Args[0] != "" && !strings.ContainsRune(r.Args[0], '/') && !strings.HasPrefix(r.Args[0], "{{.") && !programs[r.Args[0]] {
-			c.add("%s.args[0]: %q is the first name of none of the programs: list it there, or give a path", field, r.Args[0])
-		}
+		c.programArgs(field, r.Args, programs)
 		c.text(field+".dir", r.Dir)
 		c.env(field+".env", r.Env)
+	}
+}
+
+// programArgs checks the arguments of what runs on an instance.
+func (c *checker) programArgs(field string, args []string, programs map[string]bool) {
+	c.args(field+".args", args)
+	if len(args) > 0 && args[0] != "" && !strings.ContainsRune(args[0], '/') && !strings.HasPrefix(args[0], "{{.") && !programs[args[0]] {
+		c.add("%s.args[0]: %q is the first name of none of the programs: list it there, or give a path", field, args[0])
 	}
 }
 
@@ -203,6 +225,77 @@ func (c *checker) stop(s Stop) {
 		c.add(`stop.signal: %q is none of "TERM", "QUIT", "INT"`, s.Signal)
 	}
 	c.durations("stop", s.Grace)
+}
+
+func (c *checker) volumes(volumes []Volume) {
+	seen := map[string]bool{}
+	for i, v := range volumes {
+		if !ValidName(v.Name) || seen[v.Name] {
+			c.add("volumes[%d].name: %q is no name, or there twice: use a-z, 0-9 and -, a letter first", i, v.Name)
+		}
+		seen[v.Name] = true
+	}
+}
+
+func (c *checker) secrets(names []string) {
+	seen := map[string]bool{}
+	for i, n := range names {
+		if !ValidName(n) || seen[n] {
+			c.add("secrets[%d]: %q is no name, or there twice: use a-z, 0-9 and -, a letter first", i, n)
+		}
+		seen[n] = true
+	}
+}
+
+func (c *checker) service(p Plan, programs map[string]bool) {
+	s := p.Service
+	if s == nil {
+		return
+	}
+	if !ValidName(s.Scheme) {
+		c.add("service.scheme: %q is no scheme of a URL: use a-z, 0-9 and -, a letter first", s.Scheme)
+	}
+	port := cmp.Or(s.Port, firstTCP(p.Ports))
+	if !slices.ContainsFunc(p.Ports, func(o Port) bool { return o.Name == port && o.Protocol == "tcp" }) {
+		c.add("service.port: there is no port %q of protocol tcp", port)
+	}
+	if (s.Backup == nil) != (s.Restore == nil) {
+		c.add("service: a backup that cannot be restored is none: give backup and restore, or neither")
+	}
+	for name, a := range s.actions() {
+		c.programArgs("service."+name, a.Args, programs)
+		c.env("service."+name+".env", a.Env)
+		c.text("service."+name+".input", a.Input)
+		c.durations("service."+name, a.Timeout)
+	}
+	if s.Restore != nil && s.Restore.Input != "" {
+		c.add("service.restore.input: a restore reads the backup, and nothing else")
+	}
+}
+
+// The actions of a service, by their fields.
+const (
+	connect    = "connect"
+	disconnect = "disconnect"
+	backup     = "backup"
+	restore    = "restore"
+)
+
+// actions are those that there are, in a fixed order, by their names.
+func (s *Service) actions() iter.Seq2[string, *Action] {
+	return func(yield func(string, *Action) bool) {
+		if s == nil {
+			return
+		}
+		for _, a := range []struct {
+			name   string
+			action *Action
+		}{{connect, &s.Connect}, {disconnect, &s.Disconnect}, {backup, s.Backup}, {restore, s.Restore}} {
+			if a.action != nil && !yield(a.name, a.action) {
+				return
+			}
+		}
+	}
 }
 
 func (c *checker) durations(field string, all ...time.Duration) {

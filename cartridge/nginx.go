@@ -157,3 +157,16 @@ const mimeTypes = `		text/html html htm;
 		video/webm webm;
 		video/ogg ogv;
 `
+
+// MediaTypes returns the media types of files that browsers ask for, by
+// extension without the dot. The map is the caller's.
+func MediaTypes() map[string]string {
+	types := map[string]string{}
+	for line := range strings.Lines(mimeTypes) {
+		f := strings.Fields(strings.TrimRight(line, ";\n"))
+		for _, ext := range f[1:] {
+			types[ext] = f[0]
+		}
+	}
+	return types
+}

@@ -49,3 +49,12 @@ func TestNginxFile(t *testing.T) {
 	}
 	require.NotContains(t, text, "@")
 }
+
+func TestMediaTypes(t *testing.T) {
+	types := cartridge.MediaTypes()
+	require.Equal(t, "text/html", types["htm"])
+	require.Equal(t, "text/javascript", types["mjs"])
+	require.Equal(t, "video/ogg", types["ogv"])
+	types["htm"] = "changed"
+	require.Equal(t, "text/html", cartridge.MediaTypes()["htm"])
+}

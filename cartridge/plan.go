@@ -20,6 +20,8 @@ const (
 	DefaultEvery    = 10 * time.Second
 	DefaultSignal   = "TERM"
 	DefaultGrace    = 10 * time.Second
+	DefaultAction   = 30 * time.Second // timeout of an action
+	DefaultTransfer = time.Hour        // timeout of a backup or a restore
 )
 
 // WithDefaults returns a deep copy of the plan in which no field is left to
@@ -46,7 +48,31 @@ func (p Plan) WithDefaults() Plan {
 	}
 	fallback(&p.Stop.Signal, DefaultSignal)
 	fallback(&p.Stop.Grace, DefaultGrace)
+	if s := p.Service; s != nil {
+		fallback(&s.Port, firstTCP(p.Ports))
+		fallback(&s.Connect.Timeout, DefaultAction)
+		fallback(&s.Disconnect.Timeout, DefaultAction)
+		for _, a := range []*Action{s.Backup, s.Restore} {
+			if a != nil {
+				fallback(&a.Timeout, DefaultTransfer)
+			}
+		}
+	}
 	return p
+}
+
+// Exclusive reports whether the plan can run only once at a time.
+func (p Plan) Exclusive() bool {
+	return slices.ContainsFunc(p.Volumes, func(v Volume) bool { return v.Exclusive })
+}
+
+func firstTCP(ports []Port) string {
+	for _, p := range ports {
+		if p.Protocol == "tcp" {
+			return p.Name
+		}
+	}
+	return ""
 }
 
 // Encode checks the plan and returns it as JSON: the same bytes for the same
@@ -97,11 +123,32 @@ func (p Plan) clone() Plan {
 	}
 	p.Ports, p.Files = slices.Clone(p.Ports), slices.Clone(p.Files)
 	p.Dirs, p.DataDirs = slices.Clone(p.Dirs), slices.Clone(p.DataDirs)
+	p.Volumes, p.Secrets = slices.Clone(p.Volumes), slices.Clone(p.Secrets)
+	p.Service = p.Service.clone()
 	p.Processes = slices.Clone(p.Processes)
 	for i, r := range p.Processes {
 		p.Processes[i].Args, p.Processes[i].Env = slices.Clone(r.Args), maps.Clone(r.Env)
 	}
 	return p
+}
+
+func (s *Service) clone() *Service {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.Connect, c.Disconnect = *s.Connect.clone(), *s.Disconnect.clone()
+	c.Backup, c.Restore = s.Backup.clone(), s.Restore.clone()
+	return &c
+}
+
+func (a *Action) clone() *Action {
+	if a == nil {
+		return nil
+	}
+	c := *a
+	c.Args, c.Env = slices.Clone(a.Args), maps.Clone(a.Env)
+	return &c
 }
 
 // fallback sets *v to what it is by default, if it is zero.

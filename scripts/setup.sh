@@ -35,6 +35,11 @@ have() {
 	return 1
 }
 
+# there FILE: is this file of a package there?
+there() {
+	[ -e "$root$1" ]
+}
+
 # find_missing sets programs and packages to what is missing.
 find_missing() {
 	programs='' packages=''
@@ -42,10 +47,16 @@ find_missing() {
 	have php-fpm php-fpm8.5 php-fpm8.4 php-fpm8.3 php-fpm8.2 php-fpm8.1 php-fpm8.0 || missing php-fpm php-fpm
 	have nginx || missing nginx nginx-light
 	have python3 || missing python3 python3
+	have java || missing java default-jre-headless
+	there /usr/share/tomcat10/lib/catalina.jar || missing tomcat tomcat10-user
+	have mariadbd || missing mariadbd mariadb-server
+	have bwrap || missing bwrap bubblewrap
 	# The race detector is linked by a C compiler.
 	[ -z "$test" ] || have gcc clang || missing gcc 'gcc libc6-dev'
 	# Tests cut machines off from each other in network namespaces.
 	[ -z "$test" ] || have ip || missing ip iproute2
+	[ -z "$test" ] || have redis-server || missing redis-server redis-server
+	[ -z "$test" ] || there /usr/share/tomcat10-examples/examples/index.html || missing tomcat-examples tomcat10-examples
 }
 
 missing() {

@@ -93,6 +93,16 @@ type Cluster struct {
 	Current   *Release `json:"current,omitempty"`   // what every launch gets
 	Candidate *Release `json:"candidate,omitempty"` // tried on one member first
 	Refused   *Refusal `json:"refused,omitempty"`   // the last candidate that did not come up
+	// Waits says what a candidate waits for before it can be one: empty for nothing.
+	Waits string `json:"waits,omitempty"`
+
+	// Exclusive: its volume is for one member at a time. The next one is
+	// launched when the former is gone.
+	Exclusive bool `json:"exclusive,omitempty"`
+	// Bindings names the list of who may connect, which its agents fetch.
+	Bindings string `json:"bindings,omitempty"`
+	// Job names what its agent has to do once: a backup, a restore.
+	Job string `json:"job,omitempty"`
 
 	// Removed: the subscription is gone. The members are terminated, then the
 	// record goes.
@@ -105,6 +115,9 @@ type Route struct {
 	Path     string `json:"path,omitempty"`     // prefix; empty: every path
 	Port     string `json:"port,omitempty"`     // the plan's name for it; empty: "http"
 	Protocol string `json:"protocol,omitempty"` // "http" (default) or "tcp"
+	// Listen is the port on which balancers take connections of protocol tcp,
+	// which name no host.
+	Listen int `json:"listen,omitempty"`
 }
 
 // Release is a commit made ready to run: what was built from Revision, by digest.
@@ -112,6 +125,9 @@ type Release struct {
 	Revision string `json:"revision"` // of the artifact: a Git commit
 	Archive  string `json:"archive"`  // digest of the files, in the blob store
 	Plan     string `json:"plan"`     // digest of the plan, in the blob store
+	// Config names the environment and the secrets that it runs with, which
+	// its agents fetch. Empty: none.
+	Config string `json:"config,omitempty"`
 }
 
 // Same reports whether both are the same release; nil is the same only as nil.
@@ -168,6 +184,10 @@ type Member struct {
 	Retiring []Runtime `json:"retiring,omitempty"` // runtimes that finish what they have
 	Refused  *Refusal  `json:"refused,omitempty"`  // what it could not bring up
 	Restarts int       `json:"restarts,omitempty"` // of the runtime, as its agent counted
+	// Bound names the list of bindings that the service of Serving knows.
+	Bound string `json:"bound,omitempty"`
+	// BindError says why the newest list could not be made known to it.
+	BindError string `json:"bindError,omitempty"`
 
 	JoinHash  []byte `json:"joinHash,omitempty"`  // SHA-256 of the one-time token
 	PublicKey []byte `json:"publicKey,omitempty"` // Ed25519, of its agent

@@ -23,6 +23,9 @@ const (
 	LogsPath        = "/v1/agent/logs"        // POST Logs -> 204
 	ArchivePath     = "/v1/agent/archives/"   // GET + digest -> tar
 	CertificatePath = "/v1/agent/certificate" // POST CertificateRequest -> CertificateReply
+	BindingsPath    = "/v1/agent/bindings"    // GET -> Bindings
+	JobPath         = "/v1/agent/job"         // GET -> Job
+	JobsPath        = "/v1/agent/jobs/"       // + id: GET -> what a restore reads; PUT what a backup printed; POST JobResult -> 204
 )
 
 // UserData is what an instance is started with.
@@ -60,6 +63,10 @@ type Assignment struct {
 	Heartbeat time.Duration  `json:"heartbeat"` // how often to send a Status
 	// Certificate answers the join's CSR: a chain, PEM.
 	Certificate []byte `json:"certificate,omitempty"`
+	// Config names Env and Secrets. Both go no further than the runtime.
+	Config  string            `json:"config,omitempty"`
+	Env     map[string]string `json:"env,omitempty"`     // for every process, over what the plan says
+	Secrets map[string]string `json:"secrets,omitempty"` // by their names in the plan
 }
 
 // CertificateRequest asks for a new certificate, before the present one ends.
@@ -77,11 +84,48 @@ type ReleaseRef struct {
 	Revision string `json:"revision"`
 	Archive  string `json:"archive"`
 	PlanID   string `json:"planID"`
+	Config   string `json:"config,omitempty"`
 }
 
 // Release returns the name of what is assigned.
 func (a Assignment) Release() ReleaseRef {
-	return ReleaseRef{Revision: a.Revision, Archive: a.Archive, PlanID: a.PlanID}
+	return ReleaseRef{Revision: a.Revision, Archive: a.Archive, PlanID: a.PlanID, Config: a.Config}
+}
+
+// Bindings are all who may connect to the service of a runtime. Who is not
+// among them may not.
+type Bindings struct {
+	ID  string    `json:"id"` // names this list
+	All []Binding `json:"all"`
+}
+
+// Binding is one dependent's access.
+type Binding struct {
+	User     string `json:"user"`
+	Password string `json:"password"`
+	Database string `json:"database"`
+}
+
+// JobKind says what to do.
+type JobKind string
+
+// The kinds of jobs.
+const (
+	JobBackup  JobKind = "backup"  // run the service's Backup, PUT what it prints
+	JobRestore JobKind = "restore" // GET a backup, let the service's Restore read it
+)
+
+// Job is something to do once. An agent that was ended in the middle of it
+// begins again. ID is empty if there is nothing to do.
+type Job struct {
+	ID   string  `json:"id"`
+	Kind JobKind `json:"kind"`
+}
+
+// JobResult says what became of a job. A backup is done when it is stored; so
+// this is for restores, and for what failed.
+type JobResult struct {
+	Error string `json:"error,omitempty"` // why it failed, with the end of what it printed; empty: it is done
 }
 
 // Phase is what an agent says of its runtime.
@@ -103,6 +147,10 @@ type Status struct {
 	Retiring []Runtime `json:"retiring,omitempty"` // still running, to be stopped when the control plane's record lists them no more
 	Refused  *Refused  `json:"refused,omitempty"`  // the last release that did not come up
 	Restarts int       `json:"restarts"`
+	// Bound is the ID of the list of bindings that the service of Serving knows,
+	// and BindError why the newest one could not be made known to it.
+	Bound     string `json:"bound,omitempty"`
+	BindError string `json:"bindError,omitempty"`
 
 	Load   float64 `json:"load"`   // the machine's load average over a minute
 	Memory uint64  `json:"memory"` // bytes, resident, of the runtime's processes

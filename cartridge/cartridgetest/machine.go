@@ -34,6 +34,12 @@ func Start(t testing.TB, typ cartridge.Type, c Case) *Runtime {
 	return newMachine(t, typ, c).start("1")
 }
 
+// Launch is [Start] that does not wait: for what never becomes healthy.
+func Launch(t testing.TB, typ cartridge.Type, c Case) *Runtime {
+	t.Helper()
+	return newMachine(t, typ, c).launch("1")
+}
+
 func newMachine(t testing.TB, typ cartridge.Type, c Case) *machine {
 	t.Helper()
 	p := plan(t, typ, c)

@@ -64,7 +64,7 @@ func readsOnlyInput(t *testing.T, typ cartridge.Type, c Case) {
 
 func leavesInputAlone(t *testing.T, typ cartridge.Type, c Case) {
 	in := c.input()
-	before := maps.Clone(c.Files)
+	before := contents(t, in.Release)
 	p, err := typ.Plan(in)
 	require.NoError(t, err)
 	require.Equal(t, c.Settings, in.Settings)

@@ -36,6 +36,14 @@ type Runtime struct {
 // start brings the plan up in runtimes/name and waits until it is healthy.
 func (m *machine) start(name string) *Runtime {
 	m.t.Helper()
+	r := m.launch(name)
+	r.healthy()
+	return r
+}
+
+// launch starts the plan's processes in runtimes/name.
+func (m *machine) launch(name string) *Runtime {
+	m.t.Helper()
 	r := &Runtime{
 		t: m.t, machine: m, Ports: map[string]int{},
 		Release: m.release(), Dir: filepath.Join(m.root, "runtimes", name), Data: m.data(),
@@ -59,14 +67,13 @@ func (m *machine) start(name string) *Runtime {
 		require.NoError(m.t, os.WriteFile(file, []byte(f.Content), os.FileMode(f.Mode)))
 		m.own(file)
 	}
-	m.launch(r)
-	r.healthy()
+	m.startAll(r)
 	return r
 }
 
-// launch starts the processes from a thread that lives as long as they do: a
+// startAll starts the processes from a thread that lives as long as they do: a
 // parent-death signal comes when the thread ends that started the process.
-func (m *machine) launch(r *Runtime) {
+func (m *machine) startAll(r *Runtime) {
 	m.t.Helper()
 	for _, p := range r.plan.Processes {
 		r.processes = append(r.processes, m.command(r, p))

@@ -28,7 +28,7 @@ func newSystem(t *testing.T) *system {
 	for _, dir := range []string{"bin", "usr/sbin", "var/lib/apt/lists"} {
 		require.NoError(t, os.MkdirAll(s.path(dir), 0o755))
 	}
-	for _, name := range []string{"ls", "rm", "chmod"} {
+	for _, name := range []string{"ls", "rm", "chmod", "mkdir"} {
 		real, err := exec.LookPath(name)
 		require.NoError(t, err, "this test needs the program %s", name)
 		require.NoError(t, os.Symlink(real, s.path("bin/"+name)))
@@ -47,7 +47,12 @@ for p; do
 	case $p in
 	php-fpm) p=php-fpm8.2 ;;
 	nginx-light) p=nginx ;;
+	default-jre-headless) p=java ;;
+	mariadb-server) p=mariadbd ;;
+	bubblewrap) p=bwrap ;;
 	iproute2) p=ip ;;
+	tomcat10-user) at=$SETUP_ROOT/usr/share/tomcat10/lib; mkdir -p "$at"; : >"$at/catalina.jar"; continue ;;
+	tomcat10-examples) at=$SETUP_ROOT/usr/share/tomcat10-examples/examples; mkdir -p "$at"; : >"$at/index.html"; continue ;;
 	-*|install) continue ;;
 	esac
 	printf '#!/bin/sh\n' >"$SETUP_ROOT/usr/sbin/$p"
@@ -106,8 +111,24 @@ func (s *system) setup(args ...string) (code int, output string) {
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-const everything = "noninteractive install -y --no-install-recommends git php-fpm nginx-light python3 quiet\n"
-const tests = "noninteractive install -y --no-install-recommends git php-fpm nginx-light python3 gcc libc6-dev iproute2 quiet\n"
+// What is asked of the package manager where nothing is there.
+const (
+	packages   = "git php-fpm nginx-light python3 default-jre-headless tomcat10-user mariadb-server bubblewrap"
+	everything = "noninteractive install -y --no-install-recommends " + packages + " quiet\n"
+	tests      = "noninteractive install -y --no-install-recommends " + packages + " gcc libc6-dev iproute2 redis-server tomcat10-examples quiet\n"
+)
+
+// programs are what the packages of users hold, as the script calls them.
+const programs = "git php-fpm nginx python3 java tomcat mariadbd bwrap"
+
+// most puts there what a test is not about.
+func (s *system) most() {
+	s.has("git", "python3", "gcc", "ip", "java", "mariadbd", "bwrap", "redis-server")
+	for _, file := range []string{"usr/share/tomcat10/lib/catalina.jar", "usr/share/tomcat10-examples/examples/index.html"} {
+		require.NoError(s.t, os.MkdirAll(filepath.Dir(s.path(file)), 0o755))
+		s.write(file, "")
+	}
+}
 
 func TestSetup(t *testing.T) {
 	for _, c := range []struct {
@@ -118,25 +139,25 @@ func TestSetup(t *testing.T) {
 		says    []string // nothing: it is silent
 		log     string
 	}{
-		{"nothing is missing", func(s *system) { s.has("git", "php-fpm8.4", "nginx", "python3") }, nil, 0, nil, ""},
+		{"nothing is missing", func(s *system) { s.most(); s.has("php-fpm8.4", "nginx") }, nil, 0, nil, ""},
 		{"servers are in the system's folders", func(s *system) {
-			s.has("git", "python3", "gcc", "ip")
+			s.most()
 			s.program("usr/sbin/nginx", "")
 			s.program("usr/sbin/php-fpm8.2", "")
 		}, []string{"-test"}, 0, nil, ""},
-		{"everything is missing", func(*system) {}, []string{"-yes"}, 0, []string{"missing: git php-fpm nginx python3", "  apt-get install -y --no-install-recommends git php-fpm nginx-light python3\n"}, everything},
-		{"only what is missing is installed", func(s *system) { s.has("git", "python3", "gcc", "ip") }, []string{"-yes", "-test"}, 0, []string{"missing: php-fpm nginx"},
+		{"everything is missing", func(*system) {}, []string{"-yes"}, 0, []string{"missing: " + programs, "  apt-get install -y --no-install-recommends " + packages + "\n"}, everything},
+		{"only what is missing is installed", (*system).most, []string{"-yes", "-test"}, 0, []string{"missing: php-fpm nginx"},
 			"noninteractive install -y --no-install-recommends php-fpm nginx-light quiet\n"},
 		{"nobody to ask", func(*system) {}, nil, 0, []string{"scripts/setup.sh -yes"}, ""},
-		{"nobody to ask, for tests", func(*system) {}, []string{"-test"}, 1, []string{"the tests need these programs: git php-fpm nginx python3"}, ""},
+		{"nobody to ask, for tests", func(*system) {}, []string{"-test"}, 1, []string{"the tests need these programs: " + programs}, ""},
 		{"no lists", func(s *system) { s.remove("var/lib/apt/lists/x_Packages") }, []string{"-yes"}, 0, []string{"missing:"}, "noninteractive update quiet\n" + everything},
 		{"old lists", func(s *system) { s.write("stale", "") }, []string{"-yes"}, 0, []string{"missing:"}, everything + "noninteractive update quiet\n" + everything},
 		{"nothing can be installed", func(s *system) { s.write("broken", "") }, []string{"-yes"}, 0, []string{"did not succeed"}, everything + "noninteractive update quiet\n" + everything},
-		{"nothing can be installed, for tests", func(s *system) { s.write("broken", "") }, []string{"-yes", "-test"}, 1, []string{"the tests need these programs: git php-fpm nginx python3 gcc"},
+		{"nothing can be installed, for tests", func(s *system) { s.write("broken", "") }, []string{"-yes", "-test"}, 1, []string{"the tests need these programs: " + programs + " gcc"},
 			tests + "noninteractive update quiet\n" + tests},
 		{"not root", func(s *system) { s.user(1000) }, []string{"-yes"}, 0, []string{"as root:\n  apt-get install"}, ""},
 		{"not root, with sudo", func(s *system) { s.user(1000); s.has("sudo") }, []string{"-yes"}, 0, []string{"  sudo apt-get install -y --no-install-recommends git"}, ""},
-		{"not root, for tests", func(s *system) { s.user(1000); s.has("git", "nginx") }, []string{"-yes", "-test"}, 1, []string{"the tests need these programs: php-fpm python3"}, ""},
+		{"not root, for tests", func(s *system) { s.user(1000); s.most(); s.has("nginx"); s.remove("bin/python3") }, []string{"-yes", "-test"}, 1, []string{"the tests need these programs: php-fpm python3"}, ""},
 		{"another system", func(s *system) { s.remove("bin/apt-get") }, []string{"-yes"}, 0, []string{"this system's package manager"}, ""},
 		{"another system, for tests", func(s *system) { s.remove("bin/apt-get") }, []string{"-yes", "-test"}, 1, []string{"the tests need these programs:"}, ""},
 		{"wrong argument", func(*system) {}, []string{"-y"}, 2, []string{"unknown argument -y"}, ""},

@@ -10,6 +10,7 @@ import (
 	"github.com/gostratos/stratos/cartridge"
 	"github.com/gostratos/stratos/cartridge/php"
 	"github.com/gostratos/stratos/cartridge/proc"
+	"github.com/gostratos/stratos/cartridge/tomcat"
 	"github.com/gostratos/stratos/cloud"
 	"github.com/gostratos/stratos/cloud/local"
 	"github.com/gostratos/stratos/tenant"
@@ -20,12 +21,22 @@ const (
 	listenNone  = "none"
 )
 
-// cartridgeNames are the cartridges that a file may name.
-func cartridgeNames() []string { return []string{"php", "proc"} }
+// cartridges are those that a file may name.
+func cartridges() []cartridge.Type {
+	return []cartridge.Type{php.Type{}, tomcat.Type{}, proc.Type{}}
+}
+
+func cartridgeNames() []string {
+	var names []string
+	for _, t := range cartridges() {
+		names = append(names, t.Name())
+	}
+	return names
+}
 
 // cartridgeOf returns a cartridge by its name, or nil.
 func cartridgeOf(name string) cartridge.Type {
-	for _, t := range []cartridge.Type{php.Type{}, proc.Type{}} {
+	for _, t := range cartridges() {
 		if t.Name() == name {
 			return t
 		}
