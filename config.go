@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"net/url"
 	"strings"
 	"time"
 
@@ -25,6 +27,12 @@ func (c Config) withDefaults() Config {
 		c.Replicas = []string{c.URL}
 	}
 	c.Domain = cmp.Or(c.Domain, "localhost")
+	if c.ServicePorts == (PortRange{}) {
+		c.ServicePorts = PortRange{First: 23000, Last: 23999}
+	}
+	if c.ServiceHost == "" {
+		c.ServiceHost = hostOf(c.Listen, c.URL)
+	}
 	c.Poll = cmp.Or(c.Poll, time.Minute)
 	c.Interval = cmp.Or(c.Interval, 5*time.Second)
 	c.Heartbeat = cmp.Or(c.Heartbeat, 15*time.Second)
@@ -42,6 +50,9 @@ func (c Config) withDefaults() Config {
 // check refuses what cannot work, all of it at once.
 func (c Config) check() error {
 	errs := []error{tenant.CheckLabel("flavour", c.Name), c.checkAccounts(), c.checkReplica()}
+	if r := c.ServicePorts; r.First < 1 || r.Last > 65535 || r.First > r.Last {
+		errs = append(errs, fmt.Errorf("service ports %s: want a range within 1-65535", r))
+	}
 	if len(c.Cartridges) == 0 {
 		errs = append(errs, errors.New("no cartridges: a platform needs at least one kind of runtime"))
 	}
@@ -61,6 +72,20 @@ func (c Config) check() error {
 		errs = append(errs, tenant.CheckLabel("part of the domain", part))
 	}
 	return errors.Join(errs...)
+}
+
+// hostOf is the host of an address to listen on, or of a URL if that is every
+// address.
+func hostOf(listen, at string) string {
+	host, _, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err == nil && host != "" && (ip == nil || !ip.IsUnspecified()) {
+		return host
+	}
+	u, err := url.Parse(at)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 func (c Config) checkAccounts() error {

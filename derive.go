@@ -2,13 +2,16 @@ package stratos
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/gostratos/stratos/artifact"
+	"github.com/gostratos/stratos/balancer"
 	"github.com/gostratos/stratos/store"
 	"github.com/gostratos/stratos/tenant"
 	"github.com/gostratos/stratos/topology"
@@ -28,22 +31,38 @@ type deriver struct {
 	told   bool
 	// domains are those mapped to each subscription.
 	domains map[artifact.Key][]tenant.Domain
+	// bindings are all connections.
+	bindings []tenant.Binding
+	// listens are the ports of services, by who has them.
+	listens map[int]topology.ClusterID
 }
 
 // run derives until ctx ends.
 func (d *deriver) run(ctx context.Context) error {
 	return store.Follow(ctx, d.store, "", func(b store.Batch, whole bool) error {
 		dirty := map[artifact.Key]bool{}
-		remapped := whole
+		remapped, bound := whole, whole
 		for _, e := range b.Events {
 			d.touch(dirty, e.Key)
 			remapped = remapped || strings.HasPrefix(e.Key, tenant.DomainPrefix)
+			bound = bound || strings.HasPrefix(e.Key, tenant.BindingPrefix)
 		}
 		if remapped {
 			if err := d.remap(ctx, dirty); err != nil {
 				return err
 			}
 		}
+		if bound {
+			if err := d.readBindings(ctx); err != nil {
+				return err
+			}
+		}
+		if d.listens == nil {
+			if err := d.readListens(ctx); err != nil {
+				return err
+			}
+		}
+		d.touchDependents(dirty)
 		return d.deriveAll(ctx, dirty)
 	})
 }
@@ -78,6 +97,12 @@ func (d *deriver) touch(dirty map[artifact.Key]bool, key string) {
 			t, rest, _ := strings.Cut(rest, "/")
 			alias, _, _ := strings.Cut(rest, "/")
 			dirty[artifact.Key{Tenant: t, Alias: alias}] = true
+		}
+	}
+	if rest, ok := strings.CutPrefix(key, tenant.BindingPrefix); ok {
+		if part := strings.Split(rest, "/"); len(part) == 3 {
+			dirty[artifact.Key{Tenant: part[0], Alias: part[1]}] = true
+			dirty[artifact.Key{Tenant: part[0], Alias: part[2]}] = true
 		}
 	}
 	for _, prefix := range []string{topology.ClusterPrefix, topology.MemberPrefix} {
@@ -125,7 +150,13 @@ func (d *deriver) derive(ctx context.Context, k artifact.Key) (wishesChanged boo
 		return wishesChanged, err
 	}
 	if gone {
+		if err := d.unbind(ctx, k); err != nil {
+			return wishesChanged, err
+		}
 		return wishesChanged, d.remove(ctx, rec, members)
+	}
+	if err := d.bind(ctx, k, rec.Value, members); err != nil {
+		return wishesChanged, err
 	}
 	next, err := d.cluster(ctx, k, sub.Value, rec.Value, members)
 	if err != nil || rec.Mod != 0 && reflect.DeepEqual(next, rec.Value) {
@@ -174,6 +205,7 @@ func (d *deriver) remove(ctx context.Context, rec store.Record[topology.Cluster]
 			return err
 		}
 		d.recorder.Forget(rec.Value.ID)
+		delete(d.listens, listenOf(rec.Value))
 		return d.commit(ctx, rec.Unchanged(),
 			store.Op{Key: rec.Key, Delete: true},
 			store.Op{Key: topology.WantKey(rec.Value.ID), Delete: true})
@@ -204,12 +236,54 @@ func (d *deriver) cluster(ctx context.Context, k artifact.Key, s tenant.Subscrip
 	c.Tenant, c.Alias = topology.TenantID(s.Tenant), s.Alias
 	c.Min, c.Max, c.Policy, c.Placement, c.Size = s.Min, s.Max, s.Policy, s.Placement, s.Size
 	c.Removed = false
-	c.Routes = d.routes(k, s)
+	if c.Data == "" {
+		c.Data = strings.ToLower(rand.Text())
+	}
 	head, err := d.head(ctx, k)
 	if err != nil {
 		return c, err
 	}
-	return rollOut(c, head, members), nil
+	f := facts{HTTP: true}
+	if head != nil && head.State == artifact.Built {
+		if f, err = factsOf(head.Note); err != nil {
+			return c, err
+		}
+	}
+	config, waits := d.config(k)
+	if c.Waits = ""; waits != "" && c.Current == nil {
+		c.Waits, head = waits, nil
+	}
+	if c = d.serve(c, s, f); c.Waits != "" {
+		head = nil
+	}
+	return rollOut(c, head, config, members), nil
+}
+
+// serve says how a cluster is reached, and by whom.
+func (d *deriver) serve(c topology.Cluster, s tenant.Subscription, f facts) topology.Cluster {
+	k := artifactKey(s.Tenant, s.Alias)
+	listen := listenOf(c)
+	c.Exclusive, c.Provides, c.Routes = f.Exclusive, f.Provides, nil
+	if f.Exclusive {
+		c.Min, c.Max = 1, 1
+	}
+	if f.HTTP {
+		c.Routes = d.routes(k, s)
+	}
+	if f.Provides != "" {
+		if listen == 0 {
+			listen = d.listen(c.ID)
+		}
+		if listen == 0 {
+			c.Waits = fmt.Sprintf("a port for its service: none of %s is left, configure more", d.cfg.ServicePorts)
+			return c
+		}
+		c.Routes = append(c.Routes, topology.Route{Protocol: balancer.TCP, Port: f.Port, Listen: listen})
+	}
+	if own := d.bindingsOf(k); len(own) > 0 || c.Bindings != "" {
+		c.Bindings = listID(own)
+	}
+	return c
 }
 
 // routes are the hosts of a subscription: its own name, and its mapped domains.

@@ -40,14 +40,15 @@ type TLS struct {
 
 // replica is what one control plane is among several.
 type replica struct {
-	url    string        // where it is reached
-	id     string        // tells it from another one that calls itself by the same url
-	shared bool          // the store may have other replicas
-	token  string        // what replicas show to each other; empty if there are no others
-	ca     *ca.Authority // nil: everything is on loopback, and plain
-	keeper *ca.Keeper    // of its own certificate
-	roots  []byte        // PEM: what its API is verified with
-	http   *http.Transport
+	url     string        // where it is reached
+	id      string        // tells it from another one that calls itself by the same url
+	shared  bool          // the store may have other replicas
+	secrets []byte        // the master key
+	token   string        // what replicas show to each other; empty if there are no others
+	ca      *ca.Authority // nil: everything is on loopback, and plain
+	keeper  *ca.Keeper    // of its own certificate
+	roots   []byte        // PEM: what its API is verified with
+	http    *http.Transport
 
 	leads  atomic.Bool
 	leader atomic.Pointer[string] // who leads, see Platform.candidate; nil or empty: nobody
@@ -86,18 +87,17 @@ func (p *Platform) openReplica(ctx context.Context) error {
 		IdleConnTimeout:       time.Minute,
 		MaxIdleConnsPerHost:   32,
 	}
-	if !secure && !r.shared {
-		return nil // nobody to keep secrets with, or from
-	}
 	var err error
+	if r.secrets, err = p.masterKey(ctx); err != nil {
+		return err
+	}
+	if !secure && !r.shared {
+		return nil
+	}
 	if r.id, err = keptText(filepath.Join(p.cfg.Dir, "replica"), rand.Text); err != nil {
 		return fmt.Errorf("data folder: %w", err)
 	}
-	key, err := p.masterKey(ctx)
-	if err != nil {
-		return err
-	}
-	token, err := hkdf.Key(sha256.New, key, nil, "stratos replica token 1", 32)
+	token, err := hkdf.Key(sha256.New, r.secrets, nil, "stratos replica token 1", 32)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (p *Platform) openReplica(ctx context.Context) error {
 	if !secure {
 		return nil
 	}
-	if r.ca, err = p.authority(ctx, key); err != nil {
+	if r.ca, err = p.authority(ctx, r.secrets); err != nil {
 		return err
 	}
 	r.roots = append(r.ca.CertPEM(), p.cfg.TLS.Roots...)

@@ -9,8 +9,9 @@ import (
 // rollOut moves a cluster's releases on: the newest one becomes the candidate,
 // a candidate that a member serves becomes the current release, one that a
 // member could not bring up is refused, with the reason. It is a pure function.
-func rollOut(c topology.Cluster, head *artifact.Release, members []store.Record[topology.Member]) topology.Cluster {
-	c = propose(c, head)
+// config names what it runs with beside its plan.
+func rollOut(c topology.Cluster, head *artifact.Release, config string, members []store.Record[topology.Member]) topology.Cluster {
+	c = propose(c, head, config)
 	if c.Candidate == nil {
 		return c
 	}
@@ -29,11 +30,11 @@ func rollOut(c topology.Cluster, head *artifact.Release, members []store.Record[
 }
 
 // propose makes the newest release the candidate, unless it is current or was refused.
-func propose(c topology.Cluster, head *artifact.Release) topology.Cluster {
+func propose(c topology.Cluster, head *artifact.Release, config string) topology.Cluster {
 	if head == nil {
 		return c
 	}
-	release := topology.Release{Revision: head.Revision, Archive: string(head.Archive), Plan: string(head.Plan)}
+	release := topology.Release{Revision: head.Revision, Archive: string(head.Archive), Plan: string(head.Plan), Config: config}
 	switch {
 	case head.State == artifact.Failed:
 		c.Candidate = nil

@@ -50,7 +50,22 @@ func TestRollOut(t *testing.T) {
 			for _, m := range c.members {
 				recs = append(recs, store.NewRecord("m", m))
 			}
-			require.Equal(t, c.want, rollOut(c.before, c.head, recs))
+			require.Equal(t, c.want, rollOut(c.before, c.head, "", recs))
 		})
 	}
+}
+
+// TestConfigIsPartOfARelease: the same files with other connections are tried
+// as a release is.
+func TestConfigIsPartOfARelease(t *testing.T) {
+	r1 := topology.Release{Revision: "r1", Archive: "a1", Plan: "p1"}
+	configured := r1
+	configured.Config = "c"
+	head := &artifact.Release{Revision: "r1", State: artifact.Built, Archive: "a1", Plan: "p1"}
+	c := rollOut(topology.Cluster{Current: &r1}, head, "c", nil)
+	require.Equal(t, topology.Cluster{Current: &r1, Candidate: &configured}, c)
+	c = rollOut(topology.Cluster{Refused: &topology.Refusal{Release: r1}}, head, "c", nil)
+	require.Equal(t, &configured, c.Candidate, "what was refused without a connection is tried with it")
+	c = rollOut(topology.Cluster{Current: &configured}, head, "c", nil)
+	require.Equal(t, topology.Cluster{Current: &configured}, c)
 }

@@ -65,6 +65,12 @@ type Config struct {
 	// MasterKey is the file of the key that seals secrets in the store; all
 	// replicas have the same one. Default: master.key in Dir; the first replica makes it.
 	MasterKey string
+	// ServicePorts are the ports on which balancers take connections to the
+	// services of subscriptions, as databases are: one each. Default 23000-23999.
+	ServicePorts PortRange
+	// ServiceHost is where instances reach the balancers' ServicePorts. Default:
+	// the host of Listen, or of URL if Listen is every address.
+	ServiceHost string
 	// Domain is what subscriptions' host names end with: alias.Domain. Default "localhost".
 	Domain string
 
@@ -101,6 +107,11 @@ type Config struct {
 	Trace func(controller.Step, topology.MemberID)
 	Log   *slog.Logger // default: none
 }
+
+// PortRange is a range of ports, both ends included.
+type PortRange struct{ First, Last int }
+
+func (r PortRange) String() string { return fmt.Sprintf("%d-%d", r.First, r.Last) }
 
 // Platform is a running, or runnable, flavour. Its methods may be called concurrently.
 type Platform struct {
@@ -222,7 +233,7 @@ func (p *Platform) compose() {
 	}
 	p.coordinator = &artifact.Coordinator{
 		Store: p.store, Blobs: p.blobs, Dir: filepath.Join(cfg.Dir, "artifacts"),
-		Build: p.build, Poll: cfg.Poll, InUse: p.revisionsInUse, Log: cfg.Log,
+		Build: p.build, Note: noteOf, Poll: cfg.Poll, InUse: p.revisionsInUse, Log: cfg.Log,
 	}
 	if cfg.Balancer == nil {
 		p.proxy = &proxy.Proxy{TLS: p.memberTLS(), Log: cfg.Log}

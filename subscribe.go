@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gostratos/stratos/api"
 	"github.com/gostratos/stratos/artifact"
 	"github.com/gostratos/stratos/store"
 	"github.com/gostratos/stratos/tenant"
@@ -121,11 +122,19 @@ func (p *Platform) checkRepository(ctx context.Context, s tenant.Subscription) e
 }
 
 // Unsubscribe takes a subscription back: its routes go at once, its members
-// are drained and ended. store.ErrNotFound if there is none.
+// are drained and ended. store.ErrNotFound if there is none; api.ErrInUse while
+// others are connected to it.
 func (p *Platform) Unsubscribe(ctx context.Context, t tenant.ID, alias string) error {
 	rec, err := p.subscription(ctx, t, alias)
 	if err != nil {
 		return err
+	}
+	users, err := p.dependents(ctx, t, alias)
+	if err != nil {
+		return err
+	}
+	if len(users) > 0 {
+		return fmt.Errorf("subscription %s is %w by %s: disconnect first", alias, api.ErrInUse, strings.Join(users, ", "))
 	}
 	_, err = p.store.Commit(ctx, store.Txn{
 		If:   []store.Cond{rec.Unchanged()},

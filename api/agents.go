@@ -21,6 +21,7 @@ func (s *Server) agentRoutes(mux *http.ServeMux) {
 	mux.Handle("GET "+wire.AssignmentPath, s.signing(s.assignment))
 	mux.Handle("POST "+wire.StatusPath, s.led(s.agent(s.status)))
 	mux.Handle("POST "+wire.LogsPath, s.led(s.agent(s.takeLogs)))
+	mux.Handle("GET "+wire.BindingsPath, s.signing(s.bindings))
 	mux.Handle("POST "+wire.CertificatePath, s.agent(s.agentCertificate))
 	mux.Handle("GET "+wire.ArchivePath+"{digest}", s.signing(s.archive))
 }
@@ -72,9 +73,14 @@ func (s *Server) assign(w http.ResponseWriter, r *http.Request, m topology.Membe
 		a.Heartbeat = 15 * time.Second
 	}
 	if m.Assigned != nil {
-		a.Revision, a.Archive, a.PlanID = m.Assigned.Revision, m.Assigned.Archive, m.Assigned.Plan
+		a.Revision, a.Archive, a.PlanID, a.Config = m.Assigned.Revision, m.Assigned.Archive, m.Assigned.Plan, m.Assigned.Config
 		if err := s.readPlan(r, &a); err != nil {
 			return err
+		}
+		if s.Secrets != nil {
+			if err := s.Secrets.Runtime(r.Context(), m.Cluster, &a); err != nil {
+				return err
+			}
 		}
 	}
 	s.reply(w, a)
@@ -109,7 +115,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	m, _ := memberOf(r)
 	report := controller.Report{
 		Seq: st.Seq, Ready: st.Phase == wire.PhaseReady && st.Serving != nil, Reason: st.Reason,
-		Restarts: st.Restarts,
+		Restarts: st.Restarts, Bound: st.Bound, BindError: tail(st.BindError, 4<<10),
 	}
 	if st.Serving != nil {
 		rt := runtimeOf(*st.Serving)
@@ -174,12 +180,26 @@ func (s *Server) takeLogs(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// bindings answers with who may connect to what the member serves.
+func (s *Server) bindings(w http.ResponseWriter, r *http.Request) error {
+	m, _ := memberOf(r)
+	all := wire.Bindings{All: []wire.Binding{}}
+	if s.Secrets != nil {
+		var err error
+		if all, err = s.Secrets.Bindings(r.Context(), m.Cluster); err != nil {
+			return err
+		}
+	}
+	s.reply(w, all)
+	return nil
+}
+
 func runtimeOf(r wire.Runtime) topology.Runtime {
 	return topology.Runtime{Release: releaseOf(r.Release), Ports: r.Ports, TLS: r.TLS}
 }
 
 func releaseOf(r wire.ReleaseRef) topology.Release {
-	return topology.Release{Revision: r.Revision, Archive: r.Archive, Plan: r.PlanID}
+	return topology.Release{Revision: r.Revision, Archive: r.Archive, Plan: r.PlanID, Config: r.Config}
 }
 
 // tail is the end of text, at most n bytes, beginning with a whole line if it was cut.

@@ -54,9 +54,20 @@ import (
 type Platform interface {
 	Synchronise(ctx context.Context, t tenant.ID, alias string) error
 	Scale(ctx context.Context, t tenant.ID, alias string, minimum, maximum int) error
+	Connect(ctx context.Context, t tenant.ID, dependent, provider string) error
+	Disconnect(ctx context.Context, t tenant.ID, dependent, provider string) error
 	Cartridges(ctx context.Context, t tenant.ID) ([]Cartridge, error)
 	PutCartridge(ctx context.Context, t tenant.ID, d cartridge.Definition) (created bool, err error)
 	WithdrawCartridge(ctx context.Context, t tenant.ID, name string) error
+}
+
+// Secrets tells agents what is for them alone.
+type Secrets interface {
+	// Runtime fills in what a runtime of a cluster is given beside its plan: the
+	// name of its volumes, environment and secrets.
+	Runtime(ctx context.Context, c topology.ClusterID, a *wire.Assignment) error
+	// Bindings are all who may connect to the service of a cluster.
+	Bindings(ctx context.Context, c topology.ClusterID) (wire.Bindings, error)
 }
 
 // Server answers. Its fields are set before Handler is called.
@@ -69,6 +80,7 @@ type Server struct {
 	Decisions  func(topology.ClusterID) []autoscale.Decision
 	Platform   Platform
 	Logs       *Logs
+	Secrets    Secrets // default: runtimes are given nothing beside their plans
 	Fleet      *balancer.Fleet
 	// Leader says where the leading replica answers, empty if nobody leads, and
 	// whether this one is it. Default: this one leads, there is no other.
@@ -122,6 +134,8 @@ func (s *Server) Handler(stop context.Context, id store.ID) http.Handler {
 	mux.Handle("GET "+subscription, s.admin(s.subscription))
 	mux.Handle("POST "+subscription+"/synchronise", s.admin(s.synchronise))
 	mux.Handle("POST "+subscription+"/scale", s.admin(s.scale))
+	mux.Handle("PUT "+subscription+"/connections/{provider}", s.admin(s.connect))
+	mux.Handle("DELETE "+subscription+"/connections/{provider}", s.admin(s.disconnect))
 	mux.Handle("GET "+subscription+"/logs", s.led(s.admin(s.logs)))
 	mux.Handle("/", s.admin(func(w http.ResponseWriter, r *http.Request) error { return errNoSuchPath }))
 	return http.MaxBytesHandler(mux, MaxBody)

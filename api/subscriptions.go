@@ -112,6 +112,23 @@ func (s *Server) scale(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// connect lets the subscription use the service of another one.
+func (s *Server) connect(w http.ResponseWriter, r *http.Request) error {
+	if err := s.Platform.Connect(r.Context(), tenant.ID(r.PathValue("tenant")), r.PathValue("alias"), r.PathValue("provider")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+func (s *Server) disconnect(w http.ResponseWriter, r *http.Request) error {
+	if err := s.Platform.Disconnect(r.Context(), tenant.ID(r.PathValue("tenant")), r.PathValue("alias"), r.PathValue("provider")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
 func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
 	n := 100
 	if q := r.URL.Query().Get("lines"); q != "" {

@@ -11,6 +11,7 @@ package artifact
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"time"
@@ -96,6 +97,8 @@ type Release struct {
 	Reason   string     `json:"reason,omitempty"`  // of a failure
 	Log      string     `json:"log,omitempty"`     // the end of the build's output, at most 64 KiB
 	At       time.Time  `json:"at"`
+	// Note is what [Coordinator.Note] said of the plan, JSON.
+	Note json.RawMessage `json:"note,omitempty"`
 }
 
 // Repository is where a subscription's repository stands. Only changes are written.

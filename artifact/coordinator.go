@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -61,6 +62,9 @@ type Coordinator struct {
 	InUse func(k Key) []string
 	// Keep is how many releases of a subscription are kept. Default: DefaultKeep.
 	Keep int
+	// Note, if set, says what of a plan stays in the release's record, for who
+	// rolls releases out and reads no plans. Default: nothing.
+	Note func(plan []byte) (json.RawMessage, error)
 	// Builds is how many builds run at a time. Default: DefaultBuilds.
 	Builds int
 	// BuildTimeout is how long one build may take. Default: DefaultBuildTimeout.

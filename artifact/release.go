@@ -217,6 +217,11 @@ func (r *run) put(ctx context.Context, dir string, plan []byte) (rel Release, er
 		return rel, &internalError{errors.Join(err, packErr)}
 	}
 	rel.Size = counted.n
+	if r.Note != nil {
+		if rel.Note, err = r.Note(plan); err != nil {
+			return rel, &internalError{err}
+		}
+	}
 	if rel.Plan, err = r.Blobs.Put(ctx, bytes.NewReader(plan)); err != nil {
 		return rel, &internalError{err}
 	}

@@ -96,9 +96,14 @@ type Cluster struct {
 	// Waits says what a candidate waits for before it can be one: empty for nothing.
 	Waits string `json:"waits,omitempty"`
 
+	// Data names its volumes: random, so that a subscription never gets what a
+	// former one of its name had.
+	Data string `json:"data,omitempty"`
 	// Exclusive: its volume is for one member at a time. The next one is
 	// launched when the former is gone.
 	Exclusive bool `json:"exclusive,omitempty"`
+	// Provides is the scheme of the service that others can connect to: "mysql".
+	Provides string `json:"provides,omitempty"`
 	// Bindings names the list of who may connect, which its agents fetch.
 	Bindings string `json:"bindings,omitempty"`
 	// Job names what its agent has to do once: a backup, a restore.

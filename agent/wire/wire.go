@@ -63,6 +63,8 @@ type Assignment struct {
 	Heartbeat time.Duration  `json:"heartbeat"` // how often to send a Status
 	// Certificate answers the join's CSR: a chain, PEM.
 	Certificate []byte `json:"certificate,omitempty"`
+	// Data names the volumes of the subscription; nothing of another's has it.
+	Data string `json:"data,omitempty"`
 	// Config names Env and Secrets. Both go no further than the runtime.
 	Config  string            `json:"config,omitempty"`
 	Env     map[string]string `json:"env,omitempty"`     // for every process, over what the plan says

@@ -222,7 +222,17 @@ func (d *decider) booting(m topology.MemberRecord, expired bool) {
 		d.end(m, "it cannot bring up the current release: "+m.Refused.Reason, true)
 	case m.State == topology.Starting && healthy(m.Member):
 		d.move(m, topology.Active, "healthy", time.Time{})
+	case m.State == topology.Starting && wentBack(m, d.cluster.Cluster):
+		m.Assigned = current
+		d.change(m)
 	}
+}
+
+// wentBack reports whether a member serves the current release again, after it
+// stopped it for a candidate that was refused.
+func wentBack(m topology.MemberRecord, c topology.Cluster) bool {
+	return c.Current != nil && m.Ready && m.Serving != nil && m.Serving.Release == *c.Current &&
+		!c.Current.Same(m.Assigned) && !c.Candidate.Same(m.Assigned)
 }
 
 // refused reports whether the member could not bring up r.

@@ -138,6 +138,7 @@ func TestDecideSize(t *testing.T) {
 	candidate := func(c *topology.Cluster) { c.Candidate = &r2 }
 	first := func(c *topology.Cluster) { c.Current, c.Candidate = nil, &r2 }
 	nothing := func(c *topology.Cluster) { c.Current = nil }
+	exclusive := func(c *topology.Cluster) { c.Exclusive = true }
 	failedAt := func(d time.Duration) func(*topology.Member) {
 		return func(m *topology.Member) { m.Failed, m.Since, m.Deadline = true, t0.Add(d), t0.Add(time.Hour) }
 	}
@@ -177,6 +178,12 @@ func TestDecideSize(t *testing.T) {
 			member(0, topology.Terminated, failedAt(1*time.Second)), member(1, topology.Terminated, failedAt(2*time.Second)),
 			member(2, topology.Terminated, failedAt(3*time.Second)), member(3, topology.Terminated, failedAt(4*time.Second)),
 		}}, []string{}},
+		{"a volume for one at a time: the next waits for the end of the former", scene{cluster: cluster(exclusive), want: want(1), members: []topology.Member{
+			member(0, topology.Terminating),
+		}}, []string{"end m0", "observe here"}},
+		{"the former is gone", scene{cluster: cluster(exclusive), want: want(1), members: []topology.Member{
+			member(0, topology.Terminated, func(m *topology.Member) { m.Deadline = t0.Add(time.Hour) }),
+		}}, []string{"launch r1"}},
 		{"failures of another release do not count", scene{cluster: cluster(), members: []topology.Member{
 			member(0, topology.Terminated, failedAt(9500*time.Millisecond), func(m *topology.Member) { m.Assigned = &r2 }),
 		}}, []string{"launch r1"}},
@@ -193,6 +200,9 @@ func TestDecideRollOut(t *testing.T) {
 	tries := func(m *topology.Member) { m.Assigned = &r2 }
 	serves := func(m *topology.Member) { m.Assigned = &r2; m.Serving.Release = r2 }
 	refuses := func(m *topology.Member) { m.Refused = &topology.Refusal{Release: r2, Reason: "crashed"} }
+	back := func(m *topology.Member) {
+		m.Ready, m.Serving, m.Since = true, &topology.Runtime{Release: r1}, t0.Add(9*time.Second)
+	}
 	for _, c := range []struct {
 		name  string
 		scene scene
@@ -205,6 +215,9 @@ func TestDecideRollOut(t *testing.T) {
 		{"refused: the member goes back", scene{cluster: cluster(), want: want(1), members: []topology.Member{
 			member(0, topology.Active, tries, refuses),
 		}}, []string{"m0 Active"}},
+		{"back at the current release after a refusal", scene{cluster: cluster(), want: want(1), members: []topology.Member{
+			member(0, topology.Starting, tries, refuses, back),
+		}}, []string{"m0 Starting"}},
 		{"promoted: the others follow, a quarter at a time", scene{cluster: cluster(current), want: want(9), members: append([]topology.Member{
 			member(0, topology.Active, serves),
 		}, active(9)[1:]...)}, []string{"m1 Active <- r2", "m2 Active <- r2"}},

@@ -44,6 +44,9 @@ var mutations = []mutation.Mutation{
 	{Name: "draining members counted as supply", Edits: []mutation.Edit{{
 		File: "size.go", Old: "		if m.State.Supply() {\n			supply++", New: "		if m.State.Supply() || m.State.Draining() {\n			supply++",
 	}}},
+	{Name: "an ending member is thought to have left its volume", Edits: []mutation.Edit{{
+		File: "size.go", Old: "return m.State != topology.Terminated })", New: "return m.State.Supply() })",
+	}}},
 	{Name: "pending members not counted", Edits: []mutation.Edit{{
 		File: "size.go", Old: "		if m.State.Supply() {\n			supply++", New: "		if m.State.Supply() && !m.State.Pending() {\n			supply++",
 	}}},

@@ -17,6 +17,9 @@ type Report struct {
 	Retiring []topology.Runtime // still running beside it
 	Refused  *topology.Refusal  // what it could not bring up; At is set by the controller
 	Restarts int
+	// Bound names the list of bindings that the service of Serving knows, and
+	// BindError says why the newest could not be made known to it.
+	Bound, BindError string
 }
 
 // Report takes an agent's report. Only what changes the member's record is
@@ -46,6 +49,7 @@ func (c *Controller) reported(m topology.Member, r Report, now time.Time) (topol
 	}
 	m = c.retire(m, r, now)
 	m.Serving, m.Ready, m.Restarts = r.Serving, r.Ready, r.Restarts
+	m.Bound, m.BindError = r.Bound, r.BindError
 	if r.Refused != nil && (m.Refused == nil || m.Refused.Release != r.Refused.Release) {
 		refused := *r.Refused
 		refused.At = now

@@ -138,6 +138,9 @@ func (s *sim) checkSupply(was, is topology.Member, c *topology.ClusterView) {
 	}
 	supply := 0
 	for _, m := range c.Members() {
+		if is.State == topology.Created && m.ID != is.ID && m.State != topology.Terminated && s.exclusive(is.Cluster) {
+			s.fail("launched in %s beside %s, which is %s", is.Cluster, m.ID, m.State)
+		}
 		if serves(m.State) {
 			supply++
 		}

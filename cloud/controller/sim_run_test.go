@@ -102,7 +102,11 @@ func (s *sim) disturb() {
 
 // want changes a cluster's size.
 func (s *sim) want(id topology.ClusterID) {
-	s.size(id, s.rnd.IntN(6))
+	n := s.rnd.IntN(6)
+	if s.exclusive(id) {
+		n = min(n, 1)
+	}
+	s.size(id, n)
 }
 
 func (s *sim) size(id topology.ClusterID, n int) {
@@ -116,8 +120,12 @@ func (s *sim) size(id topology.ClusterID, n int) {
 // release changes a cluster's release.
 func (s *sim) release(id topology.ClusterID) {
 	r := topology.Release{Revision: strconv.Itoa(s.rnd.IntN(1 << 20))}
-	s.record(topology.ClusterKey(id), topology.Cluster{ID: id, Max: 10, Current: &r})
+	s.record(topology.ClusterKey(id), topology.Cluster{ID: id, Max: 10, Current: &r, Exclusive: s.exclusive(id)})
 }
+
+// exclusive reports whether the members of a cluster have a volume that is for
+// one at a time: in every second history, those of the second one.
+func (s *sim) exclusive(id topology.ClusterID) bool { return s.seed%2 == 0 && id == "t.c1" }
 
 func (s *sim) record(key string, v any) {
 	b, err := json.Marshal(v)

@@ -59,7 +59,7 @@ func (d *decider) size() {
 	}
 	missing := want - supply
 	missing -= d.cancelDrains(missing)
-	if missing <= 0 {
+	if missing <= 0 || d.cluster.Cluster.Exclusive && d.occupied() {
 		return
 	}
 	release := d.cluster.Cluster.Current
@@ -73,6 +73,12 @@ func (d *decider) size() {
 	for range min(missing, max(5, want/5)-asked) { // the rest when these have an instance
 		d.plan.launches = append(d.plan.launches, *release)
 	}
+}
+
+// occupied reports whether a member may still be at work, with a volume that is
+// for one at a time. One that is ending is, until the cloud says that it is gone.
+func (d *decider) occupied() bool {
+	return slices.ContainsFunc(d.members, func(m topology.MemberRecord) bool { return m.State != topology.Terminated })
 }
 
 // wantIsForCandidate reports whether the cluster would be empty but for its candidate.

@@ -69,6 +69,15 @@ func Open(masterKey []byte, name string, sealed []byte) ([]byte, error) {
 	return plain, nil
 }
 
+// Derive returns a secret of 32 bytes, always the same for a master key and a
+// name, and of no use for guessing the one of another name.
+func Derive(masterKey []byte, name string) ([]byte, error) {
+	if len(masterKey) != KeySize {
+		return nil, fmt.Errorf("the master key has %d bytes, not %d", len(masterKey), KeySize)
+	}
+	return hkdf.Key(sha256.New, masterKey, nil, "stratos derive 1 "+name, 32)
+}
+
 // derive makes the key for a name, and the id of the master key.
 func derive(masterKey []byte, name string) (id, key []byte, err error) {
 	if len(masterKey) != KeySize {
