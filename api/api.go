@@ -136,7 +136,7 @@ func (s *Server) Handler(stop context.Context, id store.ID) http.Handler {
 	mux.Handle("POST "+subscription+"/scale", s.admin(s.scale))
 	mux.Handle("PUT "+subscription+"/connections/{provider}", s.admin(s.connect))
 	mux.Handle("DELETE "+subscription+"/connections/{provider}", s.admin(s.disconnect))
-	mux.Handle("GET "+subscription+"/logs", s.led(s.admin(s.logs)))
+	mux.Handle("GET "+subscription+"/logs", s.led(s.bearing(s.logs(stop), tenant.TokenAdmin)))
 	mux.Handle("/", s.admin(func(w http.ResponseWriter, r *http.Request) error { return errNoSuchPath }))
 	return http.MaxBytesHandler(mux, MaxBody)
 }

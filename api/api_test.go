@@ -361,14 +361,14 @@ func TestLogsSurviveARestartAndRotate(t *testing.T) {
 		require.NoError(t, logs.Append("default.a", "m", line(n)))
 		require.NoError(t, logs.Append("default.a", "m", line(max(0, n-1))), "said twice")
 	}
-	kept, err := logs.Tail("default.a", 1000)
+	kept, err := logs.Tail("default.a", api.LogQuery{Lines: 1000})
 	require.NoError(t, err)
 	require.Less(t, len(kept), 50, "old lines went")
 	for i, l := range kept {
 		require.Equal(t, uint64(50-len(kept)+i), l.N, "none is missing or twice")
 	}
 	require.NoError(t, logs.Forget("default.a"))
-	kept, err = logs.Tail("default.a", 10)
+	kept, err = logs.Tail("default.a", api.LogQuery{Lines: 10})
 	require.NoError(t, err)
 	require.Empty(t, kept)
 }
@@ -412,7 +412,7 @@ func ExampleLogs() {
 			fmt.Println(err)
 		}
 	}
-	lines, err := logs.Tail("default.shop", 10)
+	lines, err := logs.Tail("default.shop", api.LogQuery{})
 	for _, l := range lines {
 		fmt.Println(l.Member, l.N, l.Text)
 	}

@@ -24,15 +24,20 @@ type Logs struct {
 	// MaxBytes is when a member's file is put aside; the one put aside before
 	// is deleted. Default 4 MiB.
 	MaxBytes int64
+	// MaxCluster is how much of a cluster's members is kept in all; what was
+	// written longest ago is deleted first. Default 64 MiB.
+	MaxCluster int64
 
-	mu   sync.Mutex
-	next map[topology.MemberID]uint64 // the number of the first line that is missing
+	mu        sync.Mutex
+	next      map[topology.MemberID]uint64 // the number of the first line that is missing
+	followers map[topology.ClusterID]map[*follower]bool
 }
 
-// LogLine is a line with its member and number.
+// LogLine is a line with its member, its number, and, in answers, its level.
 type LogLine struct {
 	Member topology.MemberID `json:"member"`
 	N      uint64            `json:"n"`
+	Level  Level             `json:"level,omitempty"`
 	wire.LogLine
 }
 
@@ -46,13 +51,15 @@ func (l *Logs) Append(c topology.ClusterID, m topology.MemberID, logs wire.Logs)
 		return err
 	}
 	var buf bytes.Buffer
+	var fresh []LogLine
 	enc := json.NewEncoder(&buf)
 	for i, line := range logs.Lines {
 		n := logs.From + uint64(i)
 		if n < next {
 			continue
 		}
-		if err := enc.Encode(LogLine{Member: m, N: n, LogLine: line}); err != nil {
+		fresh = append(fresh, LogLine{Member: m, N: n, LogLine: line})
+		if err := enc.Encode(fresh[len(fresh)-1]); err != nil {
 			return err
 		}
 		next = n + 1
@@ -64,13 +71,21 @@ func (l *Logs) Append(c topology.ClusterID, m topology.MemberID, logs wire.Logs)
 		return fmt.Errorf("log of member %s: %w", m, err)
 	}
 	l.next[m] = next
+	for f := range l.followers[c] {
+		f.add(fresh)
+	}
 	return nil
 }
 
-// Tail returns the last n lines of a cluster's members, oldest first.
-func (l *Logs) Tail(c topology.ClusterID, n int) ([]LogLine, error) {
+// Tail returns the last lines of a cluster's members that q asks for, the
+// oldest first. Members that are gone are among them.
+func (l *Logs) Tail(c topology.ClusterID, q LogQuery) ([]LogLine, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.tail(c, q.filter())
+}
+
+func (l *Logs) tail(c topology.ClusterID, f *logFilter) ([]LogLine, error) {
 	files, err := filepath.Glob(filepath.Join(l.Dir, string(c), "*.log*"))
 	if err != nil {
 		return nil, err
@@ -86,7 +101,13 @@ func (l *Logs) Tail(c topology.ClusterID, n int) ([]LogLine, error) {
 	slices.SortFunc(all, func(a, b LogLine) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Member, b.Member), cmp.Compare(a.N, b.N))
 	})
-	return all[max(0, len(all)-n):], nil
+	wanted := all[:0]
+	for _, line := range all {
+		if f.wants(&line) {
+			wanted = append(wanted, line)
+		}
+	}
+	return wanted[max(0, len(wanted)-f.Lines):], nil
 }
 
 // Forget deletes the logs of a cluster.
@@ -135,6 +156,9 @@ func (l *Logs) write(path string, b []byte) (err error) {
 		if err := os.Rename(path, path+".1"); err != nil {
 			return err
 		}
+		if err := l.prune(filepath.Dir(path)); err != nil {
+			return err
+		}
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -142,6 +166,36 @@ func (l *Logs) write(path string, b []byte) (err error) {
 	}
 	_, err = f.Write(b)
 	return errors.Join(err, f.Close())
+}
+
+// prune deletes what was written longest ago, until the rest of a cluster's
+// files is small enough.
+func (l *Logs) prune(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var files []fs.FileInfo
+	var size int64
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		files, size = append(files, info), size+info.Size()
+	}
+	slices.SortFunc(files, func(a, b fs.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
+	limit := cmp.Or(l.MaxCluster, 64<<20)
+	for _, f := range files {
+		if size <= limit {
+			return nil
+		}
+		if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+			return err
+		}
+		size -= f.Size()
+	}
+	return nil
 }
 
 // readLines reads a file of lines; one that was cut off by a crash is passed

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"github.com/gostratos/stratos/artifact"
 	"github.com/gostratos/stratos/autoscale"
@@ -126,25 +125,5 @@ func (s *Server) disconnect(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
-	n := 100
-	if q := r.URL.Query().Get("lines"); q != "" {
-		var err error
-		if n, err = strconv.Atoi(q); err != nil || n < 1 || n > 10_000 {
-			return fmt.Errorf("%w: lines is %q, want 1 to 10000", errBadRequest, q)
-		}
-	}
-	t, alias := tenant.ID(r.PathValue("tenant")), r.PathValue("alias")
-	if err := errors.Join(tenant.CheckLabel("tenant", string(t)), tenant.CheckLabel("alias", alias)); err != nil {
-		return err
-	}
-	lines, err := s.Logs.Tail(topology.SubscriptionCluster(topology.TenantID(t), alias), n)
-	if err != nil {
-		return err
-	}
-	s.reply(w, lines)
 	return nil
 }

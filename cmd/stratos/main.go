@@ -7,6 +7,7 @@
 //	stratos balancer --control URL           a balancer in a process of its own
 //	stratos token balancer NAME              the token that it needs; list, end ID
 //	stratos cartridge put FILE               a cartridge that is only data; list
+//	stratos logs ALIAS                       what instances printed
 //	stratos holds                            what waits for an operator
 //	stratos store backup -o FILE             a copy of the records; restore FILE
 //	stratos version
@@ -65,7 +66,7 @@ func newRoot() *cobra.Command {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see \"%s --help\"", err, c.CommandPath())
 	})
-	c.AddCommand(newServe(), newBalancer(), newToken(), newCartridge(), newHolds(), newStore(), newDoctor(), newVersion())
+	c.AddCommand(newServe(), newBalancer(), newToken(), newCartridge(), newLogs(), newHolds(), newStore(), newDoctor(), newVersion())
 	return c
 }
 
