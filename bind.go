@@ -121,7 +121,7 @@ func (d *deriver) config(k artifact.Key) (id, waits string) {
 	if len(parts) == 0 {
 		return "", waits
 	}
-	return digestOf(append(parts, d.cfg.ServiceHost)...), waits
+	return digestOf(parts...), waits
 }
 
 // readListens reads which ports of services are taken.

@@ -33,7 +33,7 @@ func newDerived(t *testing.T) *derived {
 	lead, err := store.Campaign(t.Context(), s, "control", "test", time.Minute)
 	require.NoError(t, err)
 	p := &Platform{
-		cfg:   Config{Name: "test", Domain: "localhost", ServiceHost: "127.0.0.1", ServicePorts: PortRange{23000, 23001}},
+		cfg:   Config{Name: "test", Domain: "localhost", ServicePorts: PortRange{23000, 23001}},
 		store: s, coordinator: &artifact.Coordinator{}, recorder: &autoscale.Recorder{}, logs: &api.Logs{Dir: t.TempDir()},
 	}
 	p.replica.secrets = make([]byte, 32)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"net/url"
 	"strings"
 	"time"
 
@@ -29,9 +27,6 @@ func (c Config) withDefaults() Config {
 	c.Domain = cmp.Or(c.Domain, "localhost")
 	if c.ServicePorts == (PortRange{}) {
 		c.ServicePorts = PortRange{First: 23000, Last: 23999}
-	}
-	if c.ServiceHost == "" {
-		c.ServiceHost = hostOf(c.Listen, c.URL)
 	}
 	c.Poll = cmp.Or(c.Poll, time.Minute)
 	c.Interval = cmp.Or(c.Interval, 5*time.Second)
@@ -72,20 +67,6 @@ func (c Config) check() error {
 		errs = append(errs, tenant.CheckLabel("part of the domain", part))
 	}
 	return errors.Join(errs...)
-}
-
-// hostOf is the host of an address to listen on, or of a URL if that is every
-// address.
-func hostOf(listen, at string) string {
-	host, _, err := net.SplitHostPort(listen)
-	if ip := net.ParseIP(host); err == nil && host != "" && (ip == nil || !ip.IsUnspecified()) {
-		return host
-	}
-	u, err := url.Parse(at)
-	if err != nil {
-		return ""
-	}
-	return u.Hostname()
 }
 
 func (c Config) checkAccounts() error {

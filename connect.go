@@ -22,6 +22,10 @@ import (
 	"github.com/gostratos/stratos/topology"
 )
 
+// serviceHost is where the ports of services are: instances have a balancer on
+// their machine. Off loopback they would be in the clear.
+const serviceHost = "127.0.0.1"
+
 // Connect lets a subscription, the dependent, use the service that another one
 // of the same tenant provides. It records the wish: when the service knows a
 // user of the dependent's own, the dependent's runtime is switched to one that
@@ -189,7 +193,7 @@ func (p *Platform) describe(env map[string]string, b tenant.Binding, provider to
 	if err != nil {
 		return err
 	}
-	host, port := p.cfg.ServiceHost, strconv.Itoa(listenOf(provider))
+	host, port := serviceHost, strconv.Itoa(listenOf(provider))
 	u := url.URL{Scheme: provider.Provides, User: url.UserPassword(b.User, password), Host: net.JoinHostPort(host, port), Path: "/" + b.Database}
 	prefix := strings.ToUpper(strings.ReplaceAll(b.Provider, "-", "_")) + "_"
 	for name, value := range map[string]string{

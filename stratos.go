@@ -65,12 +65,9 @@ type Config struct {
 	// MasterKey is the file of the key that seals secrets in the store; all
 	// replicas have the same one. Default: master.key in Dir; the first replica makes it.
 	MasterKey string
-	// ServicePorts are the ports on which balancers take connections to the
-	// services of subscriptions, as databases are: one each. Default 23000-23999.
+	// ServicePorts are the loopback ports on which balancers take connections to
+	// the services of subscriptions, as databases are: one each. Default 23000-23999.
 	ServicePorts PortRange
-	// ServiceHost is where instances reach the balancers' ServicePorts. Default:
-	// the host of Listen, or of URL if Listen is every address.
-	ServiceHost string
 	// Domain is what subscriptions' host names end with: alias.Domain. Default "localhost".
 	Domain string
 

@@ -29,6 +29,7 @@ type Route struct {
 	Path     string // prefix, at a segment's end; empty: every path
 	Port     string // of the target, by its name
 	Protocol string // "http" or "tcp"
+	Listen   int    // where balancers take connections of "tcp", which name no host
 	Cluster  topology.ClusterID
 }
 

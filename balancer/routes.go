@@ -26,6 +26,8 @@ const TCP = "tcp"
 //   - Of two clusters with one host and path, the one with the smaller id gets
 //     the requests, so that every balancer decides alike; the other keeps its
 //     remaining routes.
+//   - A route of protocol "tcp" has a port to listen on, and neither host nor
+//     path; one without a port is none.
 //   - A runtime without a port "http" and with several others is named by the
 //     first of them in the order of their names.
 func Routes(v *topology.View) *Table {
@@ -44,6 +46,9 @@ func Routes(v *topology.View) *Table {
 		}
 		for _, r := range c.Cluster.Routes {
 			route := routeOf(r)
+			if route.Protocol == TCP && route.Listen <= 0 {
+				continue
+			}
 			if !taken[route] {
 				taken[route] = true
 				route.Port, route.Cluster = cmp.Or(r.Port, HTTP), id
@@ -53,13 +58,16 @@ func Routes(v *topology.View) *Table {
 	}
 	slices.SortFunc(t.Routes, func(a, b Route) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(len(b.Path), len(a.Path)),
-			cmp.Compare(a.Path, b.Path), cmp.Compare(a.Protocol, b.Protocol))
+			cmp.Compare(a.Path, b.Path), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Listen, b.Listen))
 	})
 	return t
 }
 
 // routeOf brings a route's host and path into the one form that can be compared.
 func routeOf(r topology.Route) Route {
+	if r.Protocol == TCP {
+		return Route{Protocol: TCP, Listen: r.Listen}
+	}
 	path := strings.Trim(r.Path, "/")
 	if path != "" {
 		path = "/" + path

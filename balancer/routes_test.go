@@ -78,7 +78,10 @@ func TestRoutes(t *testing.T) {
 			member("acme.shop", "m9-nothing", topology.Active, nil)}},
 		{"paths", []any{cluster("acme.shop", topology.Route{Host: "Shop.Example."}, topology.Route{Host: "shop.example", Path: "/t/acme/"},
 			topology.Route{Host: "shop.example", Path: "t/acme/admin", Port: "admin"}, topology.Route{Host: "a.example", Path: "/"},
-			topology.Route{Host: "db.example", Protocol: "tcp", Port: "mysql"})}},
+			topology.Route{Host: "db.example", Path: "/x", Protocol: "tcp", Port: "mysql", Listen: 23000})}},
+		{"listen", []any{
+			cluster("b.db", topology.Route{Protocol: "tcp", Port: "mysql", Listen: 23001}, topology.Route{Protocol: "tcp", Port: "mysql", Listen: 23002}),
+			cluster("a.db", topology.Route{Protocol: "tcp", Port: "mysql", Listen: 23001}, topology.Route{Protocol: "tcp", Port: "nowhere"}, web)}},
 		{"same-host-and-path", []any{
 			cluster("b.shop", web, topology.Route{Host: "b.example"}),
 			cluster("a.shop", web, web, topology.Route{Host: "shop.example", Path: "/x"}),

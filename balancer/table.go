@@ -36,5 +36,5 @@ func sameCluster(a, b *Cluster) bool {
 }
 
 func sameTarget(a, b Target) bool {
-	return a.TargetID == b.TargetID && a.Host == b.Host && a.Draining == b.Draining && maps.Equal(a.Ports, b.Ports)
+	return a.TargetID == b.TargetID && a.Host == b.Host && a.Draining == b.Draining && a.TLS == b.TLS && maps.Equal(a.Ports, b.Ports)
 }

@@ -54,7 +54,7 @@ func (c *cluster) set(spec *balancer.Cluster, connect func(serverName string) *h
 	for _, spec := range spec.Targets {
 		t := c.targets[spec.TargetID]
 		if t == nil {
-			t = &target{id: spec.TargetID, transport: connect(spec.ServerName())}
+			t = &target{id: spec.TargetID, transport: connect(spec.ServerName()), name: spec.ServerName()}
 			c.targets[spec.TargetID] = t
 		}
 		t.spec, t.listed, t.rotates = spec, true, !spec.Draining

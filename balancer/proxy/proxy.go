@@ -4,8 +4,12 @@
 // cluster that its host and path belong to, and a [balancer.Backend] that is
 // told, table by table, where these members are. HTTP/1.1, streams in both
 // directions, trailers, 1xx answers, WebSocket and any other Upgrade pass
-// through; HTTP/2 passes if the server in front of it speaks it. Routes of
-// the protocol "tcp" are not for it.
+// through; HTTP/2 passes if the server in front of it speaks it.
+//
+// A route of protocol "tcp" has a port of its own, on which the proxy listens
+// while the route is in the table. A connection goes to the member with the
+// fewest, is counted as a request in flight, and waits as one if nobody serves.
+// It ends when its member ends it; a member that drains keeps what it has.
 //
 // # Counting
 //
@@ -59,8 +63,8 @@ import (
 
 // Proxy balances HTTP requests over members. The zero value is ready; its
 // fields must not be changed once it is in use. All methods may be called
-// concurrently. It owns no goroutines of its own beyond those of requests and
-// of idle connections, which [Proxy.Close] ends.
+// concurrently. It owns no goroutines of its own beyond those of requests, of
+// routes of protocol "tcp" and of idle connections, which [Proxy.Close] ends.
 type Proxy struct {
 	// QueueLength is how many requests of one cluster may wait while none of
 	// its members serves. Default 1000; negative: none waits.
@@ -83,6 +87,12 @@ type Proxy struct {
 	// IdlePerTarget is how many unused connections to a target are kept. Default 64.
 	IdlePerTarget int
 
+	// TCPHost is the address of this machine on which connections of routes of
+	// protocol "tcp" are taken. Default 127.0.0.1.
+	TCPHost string
+	// TCPConnections is how many connections one such route may have. Default 10 000.
+	TCPConnections int
+
 	// TrustForwarded keeps what the client says in Forwarded and
 	// X-Forwarded-*: set it only behind another proxy. Default: removed.
 	TrustForwarded bool
@@ -100,7 +110,9 @@ type Proxy struct {
 	reverse *httputil.ReverseProxy
 	routes  atomic.Pointer[routing] // nil: no table was applied yet
 
-	mu       sync.Mutex // held before any cluster's lock
+	tcp services
+
+	mu       sync.Mutex // held before any cluster's lock, and the services'
 	table    *balancer.Table
 	clusters map[topology.ClusterID]*cluster // of the table, and those with requests left
 }
@@ -200,6 +212,7 @@ func (p *Proxy) apply(t *balancer.Table) (left []*http.Transport, err error) {
 		left = append(left, c.set(want, p.connect)...)
 	}
 	p.routes.Store(newRouting(t, p.clusters))
+	p.tcp.set(p, t, p.clusters)
 	for id, c := range p.clusters {
 		if t.Clusters[id] != nil {
 			continue
@@ -242,8 +255,10 @@ func (p *Proxy) Stats() map[topology.ClusterID]balancer.Stats {
 	return all
 }
 
-// Close closes the unused connections to members. Requests go on.
+// Close closes the unused connections to members, and ends what goes on by
+// routes of protocol "tcp". Requests go on.
 func (p *Proxy) Close() error {
+	p.tcp.close()
 	p.mu.Lock()
 	var all []*http.Transport
 	for _, c := range p.clusters {

@@ -14,6 +14,7 @@ import (
 type target struct {
 	id        balancer.TargetID
 	transport *http.Transport
+	name      string // whom it proves to be where it takes TLS
 
 	tls atomic.Bool // it takes TLS; as the applied table says
 
