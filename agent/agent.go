@@ -49,6 +49,10 @@ type Agent struct {
 	// Env is added to the environment of every process of a runtime, over what
 	// the plan says. Default: nothing.
 	Env map[string]string
+	// Volumes is a folder on this machine below which the volumes of
+	// subscriptions are; it outlives the agent, and agents share it. Default:
+	// none, and plans with volumes are refused.
+	Volumes string
 }
 
 // Run joins the control plane and serves what is assigned to the member, until
@@ -83,6 +87,14 @@ func (a *Agent) home() (string, error) {
 	return home, os.MkdirAll(home, 0o700)
 }
 
+// volumesRoot is Volumes, absolute.
+func (a *Agent) volumesRoot() (string, error) {
+	if a.Volumes == "" {
+		return "", nil
+	}
+	return filepath.Abs(a.Volumes)
+}
+
 // lockDir makes sure that no other agent works in the folder.
 func lockDir(home string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(home, "agent.lock"), os.O_CREATE|os.O_RDWR, 0o600)
@@ -104,7 +116,7 @@ func lockDir(home string) (*os.File, error) {
 // one that was being written when the power went might be damaged.
 func prepare(home string) error {
 	runtimes := filepath.Join(home, "runtimes")
-	err := sweep(func(dir string) bool { return strings.HasPrefix(dir, runtimes+string(filepath.Separator)) })
+	err := sweep(markedBy(func(dir string) bool { return strings.HasPrefix(dir, runtimes+string(filepath.Separator)) }))
 	if err != nil {
 		return fmt.Errorf("ending what an earlier agent left: %w", err)
 	}
@@ -121,6 +133,10 @@ func prepare(home string) error {
 
 func (a *Agent) run(ctx context.Context, home string) error {
 	if err := prepare(home); err != nil {
+		return err
+	}
+	root, err := a.volumesRoot()
+	if err != nil {
 		return err
 	}
 	key, err := openKey(filepath.Join(home, "key"))
@@ -150,13 +166,13 @@ func (a *Agent) run(ctx context.Context, home string) error {
 	case err != nil:
 		return err
 	}
-	a.serve(ctx, home, control, id, firstLine, first)
+	a.serve(ctx, home, root, control, id, firstLine, first)
 	return nil
 }
 
 // serve wires the parts together and runs them. The supervisor ends first, so
 // that the others can still say what it did.
-func (a *Agent) serve(ctx context.Context, home string, control *control, id *identity, firstLine uint64, first wire.Assignment) {
+func (a *Agent) serve(ctx context.Context, home, root string, control *control, id *identity, firstLine uint64, first wire.Assignment) {
 	ctx, gone := context.WithCancel(ctx)
 	defer gone()
 	log := a.log()
@@ -184,7 +200,9 @@ func (a *Agent) serve(ctx context.Context, home string, control *control, id *id
 
 	hints := make(chan wire.ReleaseRef, 1)
 	answers := make(chan wire.Assignment)
-	records := make(chan topology.Member, 1)
+	records := make(chan news, 1)
+	duties := make(chan duty, 1)
+	bounds := make(chan bound, 1)
 	source := a.Topology
 	if source == nil {
 		s := a.stream(control)
@@ -199,11 +217,17 @@ func (a *Agent) serve(ctx context.Context, home string, control *control, id *id
 	watchers.Go(func() { watch.Run(ctx, records) })
 	watchers.Go(func() { ask.Run(ctx, hints, answers) })
 
+	care := &caretaker{control: control, duties: duties, bounds: bounds, gone: gone, log: log}
+	watchers.Go(func() { care.Run(ctx) })
+
 	super := &supervisor{
-		newSlot: func(as wire.Assignment, n int) *slot {
-			return &slot{a: as, plan: as.Plan.WithDefaults(), n: n, home: home, box: shared, control: control, journal: lines, log: log}
+		newSlot: func(as wire.Assignment, n int, proven bool) *slot {
+			return &slot{
+				a: as, plan: as.Plan.WithDefaults(), n: n, home: home, root: root, proven: proven,
+				box: shared, control: control, journal: lines, log: log,
+			}
 		},
-		reporter: report, hints: hints, gone: gone, log: log,
+		reporter: report, hints: hints, duties: duties, bounds: bounds, gone: gone, log: log,
 	}
 	super.Run(ctx, first, answers, records)
 	watchers.Wait()

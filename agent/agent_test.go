@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -54,7 +55,12 @@ type started struct {
 }
 
 func start(t *testing.T, c *controlPlane, dir string) *started {
-	a := &agent.Agent{Dir: dir, UserData: c.userData(), Env: map[string]string{"INSTANCE": "m1"}}
+	return startWith(t, c, dir, "", nil)
+}
+
+// startWith starts an agent whose volumes are below root.
+func startWith(t *testing.T, c *controlPlane, dir, root string, log *slog.Logger) *started {
+	a := &agent.Agent{Dir: dir, Volumes: root, Log: log, UserData: c.userData(), Env: map[string]string{"INSTANCE": "m1"}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()

@@ -148,7 +148,7 @@ func exchange(ctx context.Context, client *http.Client, method, base, path strin
 		return fmt.Errorf("the answer of %s: %w", path, err)
 	case len(answer) > maxAnswer:
 		return fmt.Errorf("the answer of %s is over %d bytes", path, maxAnswer)
-	case out == nil:
+	case out == nil || resp.StatusCode == http.StatusNoContent:
 		return nil
 	}
 	if err := json.Unmarshal(answer, out); err != nil {

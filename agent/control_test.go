@@ -70,11 +70,20 @@ type controlPlane struct {
 	latest topology.Latest
 	rev    store.Revision
 	member topology.Member
-	view   *topology.View
+
+	cluster  topology.Cluster
+	bindings wire.Bindings
+	noList   bool // there is no list of bindings
+	job      wire.Job
+	stored   map[string]string // by the jobs' names: what a backup printed, or a restore is to read
+	results  map[string]wire.JobResult
+	broken   int // downloads that break off, uploads that are refused half way
+	started  int // uploads that began
+	view     *topology.View
 }
 
 func newControlPlane(t *testing.T) *controlPlane {
-	c := &controlPlane{t: t, archives: map[string][]byte{}, view: &topology.View{}}
+	c := &controlPlane{t: t, archives: map[string][]byte{}, view: &topology.View{}, stored: map[string]string{}, results: map[string]wire.JobResult{}}
 	c.live, c.stop = context.WithCancel(context.Background())
 	c.member = topology.Member{V: topology.Schema, ID: testMember, Cluster: testCluster, State: topology.Initialized}
 	c.update(func(*topology.Member) {})
@@ -83,6 +92,7 @@ func newControlPlane(t *testing.T) *controlPlane {
 	mux.HandleFunc("GET "+wire.AssignmentPath, c.signed(c.assignment))
 	mux.HandleFunc("POST "+wire.StatusPath, c.signed(c.status))
 	mux.HandleFunc("POST "+wire.CertificatePath, c.signed(c.certificate))
+	c.serviceRoutes(mux)
 	mux.HandleFunc("POST "+wire.LogsPath, c.signed(c.takeLogs))
 	mux.HandleFunc("GET "+wire.ArchivePath+"{digest}", c.signed(c.archive))
 	server := &stream.Server{Source: &c.latest, Store: "test", Coalesce: time.Millisecond}
@@ -293,15 +303,26 @@ func (c *controlPlane) update(change func(*topology.Member)) {
 	change(&c.member)
 	value, err := json.Marshal(c.member)
 	require.NoError(c.t, err)
+	c.put(topology.MemberKey(testCluster, testMember), value)
+}
+
+// put writes a record of the topology; the lock is held.
+func (c *controlPlane) put(key string, value []byte) {
 	c.rev++
-	kv := store.KV{Key: topology.MemberKey(testCluster, testMember), Value: value, Create: 1, Mod: c.rev}
-	c.view, err = c.view.With(c.rev, []store.Event{{KV: kv}})
+	kv := store.KV{Key: key, Value: value, Create: 1, Mod: c.rev}
+	view, err := c.view.With(c.rev, []store.Event{{KV: kv}})
 	require.NoError(c.t, err)
+	c.view = view
 	c.latest.Set(c.view)
 }
 
 // assign makes a release out of files and a plan, and assigns it.
 func (c *controlPlane) assign(revision string, files map[string]string, plan cartridge.Plan) wire.ReleaseRef {
+	return c.assignArchive(revision, c.pack(files), plan)
+}
+
+// pack makes an archive.
+func (c *controlPlane) pack(files map[string]string) []byte {
 	dir := c.t.TempDir()
 	for name, text := range files {
 		require.NoError(c.t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
@@ -309,19 +330,24 @@ func (c *controlPlane) assign(revision string, files map[string]string, plan car
 	}
 	var tar bytes.Buffer
 	require.NoError(c.t, archive.Pack(dir, &tar))
-	return c.assignArchive(revision, tar.Bytes(), plan)
+	return tar.Bytes()
 }
 
 func (c *controlPlane) assignArchive(revision string, tar []byte, plan cartridge.Plan) wire.ReleaseRef {
+	return c.assignWith(revision, tar, plan, func(*wire.Assignment) {})
+}
+
+func (c *controlPlane) assignWith(revision string, tar []byte, plan cartridge.Plan, with func(*wire.Assignment)) wire.ReleaseRef {
 	text, err := json.Marshal(plan)
 	require.NoError(c.t, err)
-	a := wire.Assignment{Revision: revision, Archive: digest(tar), PlanID: digest(text), Plan: plan, Heartbeat: time.Second}
+	a := wire.Assignment{Revision: revision, Archive: digest(tar), PlanID: digest(text), Plan: plan, Heartbeat: time.Second, Data: "vol-1"}
+	with(&a)
 	c.mu.Lock()
 	c.archives[a.Archive] = tar
 	c.assigned = a
 	c.mu.Unlock()
 	c.update(func(m *topology.Member) {
-		m.Assigned = &topology.Release{Revision: a.Revision, Archive: a.Archive, Plan: a.PlanID}
+		m.Assigned = &topology.Release{Revision: a.Revision, Archive: a.Archive, Plan: a.PlanID, Config: a.Config}
 	})
 	return a.Release()
 }
@@ -376,7 +402,7 @@ func (c *controlPlane) heed() {
 
 func record(r wire.Runtime) topology.Runtime {
 	return topology.Runtime{
-		Release: topology.Release{Revision: r.Release.Revision, Archive: r.Release.Archive, Plan: r.Release.PlanID},
+		Release: topology.Release{Revision: r.Release.Revision, Archive: r.Release.Archive, Plan: r.Release.PlanID, Config: r.Release.Config},
 		Ports:   r.Ports, TLS: r.TLS,
 	}
 }

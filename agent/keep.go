@@ -23,10 +23,10 @@ const (
 )
 
 // keep keeps a healthy runtime up, in place, until ctx ends: then it is stopped.
-func (s *slot) keep(ctx context.Context, r *running, well func(), say func(eventKind, string)) {
+func (s *slot) keep(ctx context.Context, r *running, well func(*running), say func(eventKind, string)) {
 	wait := backoff{First: firstRestart, Max: lastRestart, Eager: true}
 	for r != nil {
-		well()
+		well(r)
 		since := time.Now()
 		lost := s.serve(ctx, r, well, say)
 		grace := s.plan.Stop.Grace
@@ -53,7 +53,7 @@ func (s *slot) keep(ctx context.Context, r *running, well func(), say func(event
 
 // serve watches a healthy runtime, and returns why it is none any more; nil if
 // ctx ended.
-func (s *slot) serve(ctx context.Context, r *running, well func(), say func(eventKind, string)) error {
+func (s *slot) serve(ctx context.Context, r *running, well func(*running), say func(eventKind, string)) error {
 	c := newChecker(s.plan.Health, s.ports[s.plan.Health.Port].port)
 	failed := 0
 	var sick time.Time // since when
@@ -73,7 +73,7 @@ func (s *slot) serve(ctx context.Context, r *running, well func(), say func(even
 		if err == nil {
 			if failed >= sickAfter {
 				s.say("the app answers its health check again")
-				well()
+				well(r)
 			}
 			failed = 0
 			continue

@@ -26,6 +26,7 @@ const (
 	appEnv   = "TEST_APP"   // what the app is to do
 	agentEnv = "TEST_AGENT" // user-data of an agent in a process of its own
 	dirEnv   = "TEST_AGENT_DIR"
+	rootEnv  = "TEST_AGENT_VOLUMES"
 )
 
 func TestMain(m *testing.M) {
@@ -41,7 +42,7 @@ func TestMain(m *testing.M) {
 func agentProcess() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	a := &agent.Agent{Dir: os.Getenv(dirEnv), Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	a := &agent.Agent{Dir: os.Getenv(dirEnv), Volumes: os.Getenv(rootEnv), Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	if err := json.Unmarshal([]byte(os.Getenv(agentEnv)), &a.UserData); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2

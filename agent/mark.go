@@ -14,13 +14,17 @@ import (
 // the runtime's folder.
 const markEnv = "STRATOS_RUNTIME"
 
-// sweep kills what carries the mark of a runtime whose folder is meant, until
-// nothing of it is left: a process may make another one while it is looked for.
-func sweep(meant func(dir string) bool) error {
-	match := func(entry string) bool {
+// markedBy matches the mark of the runtimes whose folder is meant.
+func markedBy(meant func(dir string) bool) func(entry string) bool {
+	return func(entry string) bool {
 		dir, ok := strings.CutPrefix(entry, markEnv+"=")
 		return ok && meant(dir)
 	}
+}
+
+// sweep kills what has an entry in its environment that match accepts, until
+// nothing of it is left: a process may make another one while it is looked for.
+func sweep(match func(entry string) bool) error {
 	for range 100 {
 		n, err := killMarked(match)
 		if err != nil || n == 0 {

@@ -23,10 +23,19 @@ const crashGrace = 2 * time.Second
 // running is one start of a runtime: its processes, until all of them are gone.
 type running struct {
 	box   *box
-	plan  cartridge.Plan // expanded
-	vars  layout
+	plan  cartridge.Plan // expanded, but for its actions
+	site  site
+	found map[string]string // the plan's programs
 	procs []*process
 	ended chan *process // the processes that ended by themselves
+	acts  acts
+}
+
+// site is what a runtime finds on the instance.
+type site struct {
+	layout
+	env   map[string]string // of the release, over what the plan says
+	marks map[string]string // variables that tell whose volumes a process uses
 }
 
 // box is what all runtimes of one agent share.
@@ -40,35 +49,52 @@ type box struct {
 
 // startRuntime writes the plan's files and starts its processes, each line that
 // they print goes to add. After an error nothing runs.
-func (b *box) startRuntime(plan cartridge.Plan, v layout, add func(source, line string)) (*running, error) {
-	found, err := b.programs.resolve(plan.Programs)
+func (b *box) startRuntime(plan cartridge.Plan, at site, add func(source, line string)) (*running, error) {
+	r, commands, err := b.fit(plan, at)
 	if err != nil {
 		return nil, err
 	}
-	expanded, err := plan.Expand(v)
-	if err != nil {
-		return nil, refuse("the plan does not fit: %v", err)
-	}
-	if err := layOut(expanded, v); err != nil {
+	if err := layOut(r.plan, at.layout); err != nil {
 		return nil, err
 	}
-	r := &running{box: b, plan: expanded, vars: v, ended: make(chan *process, len(expanded.Processes))}
-	for _, p := range expanded.Processes {
-		c, err := b.command(p, v, found)
-		if err == nil {
-			err = r.start(c, add)
-		}
-		if err != nil {
+	for _, c := range commands {
+		if err := r.start(c, add); err != nil {
 			return nil, errors.Join(err, r.stop(0))
 		}
 	}
 	return r, nil
 }
 
+// fit fills the plan in, and refuses what can be refused without running it.
+func (b *box) fit(plan cartridge.Plan, at site) (*running, []command, error) {
+	found, err := b.programs.resolve(plan.Programs)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := cartridge.CheckEnv(at.env); err != nil {
+		return nil, nil, refuse("the environment does not fit: %v", err)
+	}
+	expanded, err := plan.Expand(at.layout)
+	if err != nil {
+		return nil, nil, refuse("the plan does not fit: %v", err)
+	}
+	r := &running{box: b, plan: expanded, site: at, found: found, ended: make(chan *process, len(expanded.Processes))}
+	var commands []command
+	for _, p := range expanded.Processes {
+		c, err := r.command(p)
+		if err != nil {
+			return nil, nil, err
+		}
+		commands = append(commands, c)
+	}
+	return r, commands, nil
+}
+
 // command makes what to start out of a process of the plan.
-func (b *box) command(p cartridge.Process, v layout, found map[string]string) (command, error) {
+func (r *running) command(p cartridge.Process) (command, error) {
+	b, at := r.box, r.site
 	c := command{name: p.Name, args: p.Args, dir: p.Dir, path: p.Args[0]}
-	if file, ok := found[c.path]; ok {
+	if file, ok := r.found[c.path]; ok {
 		c.path = file
 	} else if !strings.ContainsRune(c.path, '/') {
 		file, ok := b.programs.find(c.path)
@@ -81,16 +107,18 @@ func (b *box) command(p cartridge.Process, v layout, found map[string]string) (c
 	}
 	env := map[string]string{
 		"PATH":   b.programs.String(),
-		"HOME":   v.Dir,
-		"TMPDIR": filepath.Join(v.Dir, "tmp"),
+		"HOME":   at.Dir,
+		"TMPDIR": filepath.Join(at.Dir, "tmp"),
 		"LANG":   "C.UTF-8",
 	}
-	if port, ok := v.Ports[cartridge.DefaultPort]; ok {
+	if port, ok := at.Ports[cartridge.DefaultPort]; ok {
 		env["PORT"] = fmt.Sprint(port)
 	}
 	maps.Copy(env, p.Env)
+	maps.Copy(env, at.env)
 	maps.Copy(env, b.env)
-	env[markEnv] = v.Dir
+	maps.Copy(env, at.marks)
+	env[markEnv] = at.Dir
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		c.env = append(c.env, name+"="+env[name])
 	}
@@ -161,7 +189,8 @@ func (e *ended) Error() string { return fmt.Sprintf("process %q ended", e.proces
 
 // stop ends all processes: first with the plan's signal, and after grace by
 // force, together with whatever left its group but carries the runtime's mark.
-// It returns after all of them are gone. A grace of 0 is no time at all.
+// It returns after all of them are gone, and the actions beside them. A grace
+// of 0 is no time at all.
 func (r *running) stop(grace time.Duration) error {
 	_, err := r.stopAll(grace)
 	return err
@@ -170,6 +199,7 @@ func (r *running) stop(grace time.Duration) error {
 // stopAll is stop, and says how each process ended.
 func (r *running) stopAll(grace time.Duration) (map[*process]string, error) {
 	var errs []error
+	r.acts.stop()
 	if grace > 0 {
 		for _, p := range r.procs {
 			errs = append(errs, p.signal(stopSignal(r.plan.Stop.Signal)))
@@ -179,7 +209,7 @@ func (r *running) stopAll(grace time.Duration) (map[*process]string, error) {
 	for _, p := range r.procs {
 		errs = append(errs, p.signal(unix.SIGKILL))
 	}
-	errs = append(errs, sweep(func(dir string) bool { return dir == r.vars.Dir }))
+	errs = append(errs, sweep(markedBy(func(dir string) bool { return dir == r.site.Dir })))
 	how := map[*process]string{}
 	for _, p := range r.procs {
 		text, err := p.end()

@@ -42,7 +42,11 @@ func (s *signing) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (s *signing) send(r *http.Request) (*http.Response, error) {
 	signed := r.Clone(r.Context())
-	if err := wire.Sign(signed, s.cluster, s.member, s.key, s.clock.Now()); err != nil {
+	sign := wire.Sign
+	if r.ContentLength < 0 {
+		sign = wire.SignStream
+	}
+	if err := sign(signed, s.cluster, s.member, s.key, s.clock.Now()); err != nil {
 		if signed.Body != nil {
 			err = errors.Join(err, signed.Body.Close())
 		}

@@ -20,6 +20,7 @@ type eventKind int
 
 const (
 	slotWaits   eventKind = iota // it is not up yet, for a reason that may pass
+	slotReady                    // it has been fetched and checked, and takes its volumes
 	slotUp                       // its runtime is healthy
 	slotSick                     // its runtime answers no more
 	slotDown                     // its runtime ended, and starts again
@@ -34,6 +35,7 @@ type event struct {
 	reason string
 	log    string         // slotRefused
 	ports  map[string]int // slotUp
+	live   *running       // slotUp
 }
 
 // slot holds one release on the instance: it fetches it, brings its runtime up,
@@ -43,6 +45,9 @@ type slot struct {
 	plan cartridge.Plan // with its defaults
 	n    int            // unique in one run of the agent, growing
 	home string         // the agent's folder
+	root string         // of the volumes; empty: there are none
+	// proven: it did serve before, so that what refuses it now may pass.
+	proven bool
 
 	dir, release, data string // folders; empty before they have names
 
@@ -52,7 +57,8 @@ type slot struct {
 	log     *slog.Logger
 	tail    tail
 	ports   portClaims
-	front   *front // nil: the ports are reached as they are
+	front   *front   // nil: the ports are reached as they are
+	volumes *volumes // nil before they have names
 }
 
 // run brings the release up and keeps it up until ctx ends.
@@ -70,7 +76,7 @@ func (s *slot) run(ctx context.Context, report func(event)) {
 	case err != nil:
 		return // ctx has ended
 	}
-	s.keep(ctx, r, func() { report(event{slot: s, kind: slotUp, ports: s.reached()}) }, say)
+	s.keep(ctx, r, func(r *running) { report(event{slot: s, kind: slotUp, ports: s.reached(), live: r}) }, say)
 }
 
 // first brings the release up for the first time. What may pass is tried again
@@ -84,6 +90,13 @@ func (s *slot) first(ctx context.Context, say func(eventKind, string)) (*running
 	}
 	err := s.insist(ctx, say, func() error { return s.control.unpackRelease(ctx, s.a, s.release) })
 	if err != nil {
+		return nil, err
+	}
+	if err := s.insist(ctx, say, s.tryOut); err != nil {
+		return nil, err
+	}
+	say(slotReady, "")
+	if err := s.volumes.await(ctx, func(reason string) { s.waits(reason, say) }); err != nil {
 		return nil, err
 	}
 	s.say("release %s starts", short(s.a.Revision))
@@ -101,7 +114,7 @@ func (s *slot) insist(ctx context.Context, say func(eventKind, string), do func(
 	for {
 		err := do()
 		var no *refusal
-		if err == nil || errors.As(err, &no) {
+		if err == nil || errors.As(err, &no) && !s.proven {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -119,15 +132,44 @@ func (s *slot) insist(ctx context.Context, say func(eventKind, string), do func(
 	}
 }
 
+// tryOut refuses what can be refused before anything is started.
+func (s *slot) tryOut() error {
+	ports := map[string]int{}
+	for i, p := range s.plan.Ports {
+		ports[p.Name] = firstPort + i
+	}
+	_, _, err := s.box.fit(s.plan, s.site(ports))
+	return err
+}
+
+// waits says what the slot waits for.
+func (s *slot) waits(reason string, say func(eventKind, string)) {
+	s.say("release %s: %s", short(s.a.Revision), reason)
+	say(slotWaits, reason)
+}
+
+// site is where the runtime finds its things, with these ports.
+func (s *slot) site(ports map[string]int) site {
+	return site{
+		layout: layout{
+			Ports: ports, Release: s.release, Dir: s.dir, Data: s.data,
+			Volumes: s.volumes.folders(), Secrets: s.a.Secrets,
+		},
+		env: s.a.Env, marks: s.volumes.marks(),
+	}
+}
+
 // start starts the runtime and waits until it is healthy. After an error
 // nothing runs.
 func (s *slot) start(ctx context.Context) (*running, error) {
 	if err := s.claim(); err != nil {
 		return nil, err
 	}
+	if err := s.volumes.clear(); err != nil {
+		return nil, err
+	}
 	ports := s.ports.numbers()
-	vars := layout{Ports: ports, Release: s.release, Dir: s.dir, Data: s.data}
-	r, err := s.box.startRuntime(s.plan, vars, s.print)
+	r, err := s.box.startRuntime(s.plan, s.site(ports), s.print)
 	if err != nil {
 		return nil, err
 	}
@@ -204,6 +246,11 @@ func (s *slot) folders() error {
 	if err := checkNames(s.a); err != nil {
 		return err
 	}
+	v, err := newVolumes(s.root, s.a)
+	if err != nil {
+		return err
+	}
+	s.volumes = v
 	plan := strings.TrimPrefix(s.a.PlanID, "sha256-")
 	s.release = filepath.Join(s.home, "releases", fmt.Sprintf("%s-%s.%d", s.a.Revision, short(plan), s.n))
 	s.dir = filepath.Join(s.home, "runtimes", strconv.Itoa(s.n))
@@ -215,6 +262,7 @@ func (s *slot) folders() error {
 func (s *slot) cleanUp() {
 	s.note(s.front.close())
 	s.note(s.ports.release())
+	s.note(s.volumes.release())
 	for _, dir := range []string{s.dir, s.release} {
 		if dir != "" {
 			s.note(removeTree(dir))

@@ -29,6 +29,7 @@ type place struct {
 	up     bool
 	reason string         // why it is not up
 	ports  map[string]int // since it came up
+	live   *running       // since it came up; the newest one
 	// known: the control plane's record shows what replaced this one, so if it
 	// does not list it as retiring, it wants it stopped.
 	known bool
@@ -41,9 +42,11 @@ func (p *place) runtime() wire.Runtime {
 // supervisor decides which releases run. It is one loop that owns its state;
 // everything that takes time is in the slots, which tell it what happened.
 type supervisor struct {
-	newSlot  func(a wire.Assignment, n int) *slot
+	newSlot  func(a wire.Assignment, n int, proven bool) *slot
 	reporter *reporter
 	hints    chan wire.ReleaseRef // to the assigner
+	duties   chan duty            // to the caretaker
+	bounds   <-chan bound         // from it
 	gone     func()
 	log      *slog.Logger
 
@@ -51,9 +54,14 @@ type supervisor struct {
 	slots  sync.WaitGroup
 	places []*place // in the order they were begun
 
-	target   wire.ReleaseRef // what is assigned
-	asked    wire.ReleaseRef // what the assigner was told last
-	record   topology.Member
+	target wire.ReleaseRef // what is assigned
+	asked  wire.ReleaseRef // what the assigner was told last
+	record news
+	duty   duty  // what the caretaker was told last
+	bound  bound // what it said last
+	// former is what had to stop before the candidate could start, until
+	// something serves again.
+	former   *wire.Assignment
 	refused  *wire.Refused
 	restarts int
 	n        int
@@ -61,7 +69,7 @@ type supervisor struct {
 
 // Run works on what comes until ctx ends, then stops everything gracefully and
 // returns after it is gone.
-func (s *supervisor) Run(ctx context.Context, first wire.Assignment, answers <-chan wire.Assignment, records <-chan topology.Member) {
+func (s *supervisor) Run(ctx context.Context, first wire.Assignment, answers <-chan wire.Assignment, records <-chan news) {
 	s.events = make(chan event)
 	s.assign(ctx, first)
 	for {
@@ -69,19 +77,20 @@ func (s *supervisor) Run(ctx context.Context, first wire.Assignment, answers <-c
 		select {
 		case a := <-answers:
 			s.assign(ctx, a)
-		case m := <-records:
-			s.take(m)
+		case n := <-records:
+			s.take(n)
+		case s.bound = <-s.bounds:
 		case e := <-s.events:
-			s.happened(e)
+			s.happened(ctx, e)
 		case <-ctx.Done():
-			s.stop()
+			s.stop(ctx)
 			return
 		}
 	}
 }
 
 // stop ends all slots and waits for them.
-func (s *supervisor) stop() {
+func (s *supervisor) stop(ctx context.Context) {
 	for _, p := range s.places {
 		s.end(p)
 	}
@@ -91,7 +100,7 @@ func (s *supervisor) stop() {
 		close(s.events)
 	}()
 	for e := range s.events {
-		s.happened(e)
+		s.happened(ctx, e)
 	}
 }
 
@@ -103,6 +112,9 @@ func (s *supervisor) assign(ctx context.Context, a wire.Assignment) {
 	}
 	s.target = a.Release()
 	if c := s.find(candidate); c != nil {
+		if c.slot.a.Release() == s.target {
+			return // it comes up already
+		}
 		s.end(c) // abandoned
 	}
 	if now := s.find(serving); now != nil && now.slot.a.Release() == s.target {
@@ -111,16 +123,17 @@ func (s *supervisor) assign(ctx context.Context, a wire.Assignment) {
 	if s.refused != nil && s.refused.Release == s.target {
 		s.refused = nil // somebody wants it tried again
 	}
-	s.begin(ctx, a)
+	s.begin(ctx, a, "fetching the release")
 }
 
 // begin starts a candidate.
-func (s *supervisor) begin(ctx context.Context, a wire.Assignment) {
+func (s *supervisor) begin(ctx context.Context, a wire.Assignment, reason string) {
 	s.n++
+	proven := s.former != nil && s.former.Release() == a.Release()
 	// The slot ends when it is told to, and not with ctx: the supervisor stops
 	// it, after it has said so.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	p := &place{slot: s.newSlot(a, s.n), cancel: cancel, role: candidate, reason: "fetching the release"}
+	p := &place{slot: s.newSlot(a, s.n, proven), cancel: cancel, role: candidate, reason: reason}
 	s.places = append(s.places, p)
 	s.slots.Go(func() { p.slot.run(ctx, func(e event) { s.events <- e }) })
 }
@@ -142,19 +155,23 @@ func (s *supervisor) find(r role) *place {
 }
 
 // happened takes in what a slot says.
-func (s *supervisor) happened(e event) {
+func (s *supervisor) happened(ctx context.Context, e event) {
 	i := slices.IndexFunc(s.places, func(p *place) bool { return p.slot == e.slot })
 	p := s.places[i]
 	switch e.kind {
 	case slotEnded:
 		p.cancel()
 		s.places = slices.Delete(s.places, i, i+1)
+	case slotReady:
+		p.reason = "starting the release"
+		s.makeWay(p)
 	case slotUp:
-		s.up(p, e.ports)
+		s.up(p, e)
 	case slotRefused:
 		if p.role == candidate {
 			s.refused = &wire.Refused{Release: p.slot.a.Release(), Reason: e.reason, Log: e.log}
 			p.role = stopping
+			s.back(ctx)
 		}
 	case slotDown:
 		if p.role == serving {
@@ -166,30 +183,59 @@ func (s *supervisor) happened(e event) {
 	}
 }
 
+// makeWay stops what must not run beside a candidate that is about to start.
+func (s *supervisor) makeWay(p *place) {
+	if p.role != candidate {
+		return
+	}
+	for _, old := range s.places {
+		if old.role != serving && old.role != retiring || !p.slot.volumes.conflicts(old.slot.volumes) {
+			continue
+		}
+		if old.role == serving {
+			s.former = &old.slot.a
+			p.reason = "the former release stops"
+		}
+		s.end(old)
+	}
+}
+
+// back starts again what stopped for a candidate that then was refused.
+func (s *supervisor) back(ctx context.Context) {
+	if s.former != nil && ctx.Err() == nil {
+		s.log.Warn("back to the former release", "revision", s.former.Revision)
+		s.begin(ctx, *s.former, "the release was refused, the former one starts again")
+	}
+}
+
 // up is called when a slot became healthy, for the first time or again.
-func (s *supervisor) up(p *place, ports map[string]int) {
+func (s *supervisor) up(p *place, e event) {
 	if p.role == stopping {
 		return
 	}
-	p.up, p.reason, p.ports = true, "", ports
+	p.up, p.reason, p.ports, p.live = true, "", e.ports, e.live
 	if p.role != candidate {
 		return
 	}
 	if old := s.find(serving); old != nil {
 		old.role = retiring
 	}
-	p.role, s.refused = serving, nil
-	s.log.Info("serving", "revision", p.slot.a.Revision, "ports", ports)
+	p.role, s.former = serving, nil
+	if p.slot.a.Release() == s.target {
+		s.refused = nil
+	}
+	s.log.Info("serving", "revision", p.slot.a.Revision, "ports", e.ports)
 	s.settle()
 }
 
-// take takes in a new state of the member's record.
-func (s *supervisor) take(m topology.Member) {
+// take takes in what is new in the topology.
+func (s *supervisor) take(n news) {
+	m := n.member
 	if m.State == topology.Terminating || m.State == topology.Terminated {
 		s.gone()
 		return
 	}
-	s.record = m
+	s.record = n
 	s.settle()
 	var hint wire.ReleaseRef
 	if m.Assigned != nil && releaseRef(*m.Assigned) != s.target {
@@ -207,9 +253,9 @@ func (s *supervisor) settle() {
 		if p.role != retiring {
 			continue
 		}
-		listed := slices.ContainsFunc(s.record.Retiring, func(r topology.Runtime) bool { return p.is(r) })
-		p.known = p.known || listed || s.record.Serving != nil &&
-			slices.ContainsFunc(s.places[i+1:], func(q *place) bool { return q.is(*s.record.Serving) })
+		listed := slices.ContainsFunc(s.record.member.Retiring, func(r topology.Runtime) bool { return p.is(r) })
+		p.known = p.known || listed || s.record.member.Serving != nil &&
+			slices.ContainsFunc(s.places[i+1:], func(q *place) bool { return q.is(*s.record.member.Serving) })
 		if p.known && !listed {
 			s.end(p)
 		}
@@ -222,17 +268,33 @@ func (p *place) is(r topology.Runtime) bool {
 }
 
 func releaseRef(r topology.Release) wire.ReleaseRef {
-	return wire.ReleaseRef{Revision: r.Revision, Archive: r.Archive, PlanID: r.Plan}
+	return wire.ReleaseRef{Revision: r.Revision, Archive: r.Archive, PlanID: r.Plan, Config: r.Config}
+}
+
+// instruct tells the caretaker what there is to do for the runtime that serves.
+func (s *supervisor) instruct() {
+	d := duty{bindings: s.record.bindings, job: s.record.job}
+	if p := s.find(serving); p != nil && p.up && p.slot.plan.Service != nil {
+		d.live, d.kept = p.live, p.slot.kept()
+	}
+	if d != s.duty {
+		s.duty = d
+		replace(s.duties, d)
+	}
 }
 
 // publish says how things are. A reason given here goes before the slots'.
 func (s *supervisor) publish(reason string) {
+	s.instruct()
 	status := wire.Status{Phase: wire.PhaseStarting, Reason: reason, Refused: s.refused, Restarts: s.restarts}
 	for _, p := range s.places {
 		switch p.role {
 		case serving:
 			r := p.runtime()
 			status.Serving = &r
+			if p.live == s.bound.live {
+				status.Bound, status.BindError = s.bound.id, s.bound.reason
+			}
 			if p.up {
 				status.Phase = wire.PhaseReady
 			} else {

@@ -13,6 +13,13 @@ import (
 	"github.com/gostratos/stratos/topology/stream"
 )
 
+// news is what the topology says of the member, and of its cluster.
+type news struct {
+	member topology.Member
+	// bindings names the list of who may connect, job what is to be done once.
+	bindings, job string
+}
+
 // watcher follows the member's record in the topology.
 type watcher struct {
 	source  topology.Source
@@ -21,10 +28,10 @@ type watcher struct {
 	log     *slog.Logger
 }
 
-// Run hands each new state of the record to news, until ctx ends. A record
+// Run hands each new state of the record to records, until ctx ends. A state
 // that nobody took yet is replaced by the next one.
-func (w *watcher) Run(ctx context.Context, news chan topology.Member) {
-	var after, mod store.Revision
+func (w *watcher) Run(ctx context.Context, records chan news) {
+	var after, mod, clusterMod store.Revision
 	wait := backoff{First: 100 * time.Millisecond, Max: 10 * time.Second}
 	for {
 		v, err := w.source.Next(ctx, after)
@@ -44,9 +51,9 @@ func (w *watcher) Run(ctx context.Context, news chan topology.Member) {
 		if c == nil {
 			continue // a topology without us is no word to stop
 		}
-		if m, ok := c.Member(w.member); ok && m.Mod != mod {
-			mod = m.Mod
-			replace(news, m.Member)
+		if m, ok := c.Member(w.member); ok && (m.Mod != mod || c.Mod() != clusterMod) {
+			mod, clusterMod = m.Mod, c.Mod()
+			replace(records, news{member: m.Member, bindings: c.Cluster.Bindings, job: c.Cluster.Job})
 		}
 	}
 }

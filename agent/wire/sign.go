@@ -45,6 +45,7 @@ type Signed struct {
 	at              int64
 	sum             []byte
 	message         string
+	stream          *trailed // what is left to check of a body that streams
 }
 
 // Sign adds an Authorization header to r: cluster, member, time and an Ed25519
@@ -55,14 +56,32 @@ func Sign(r *http.Request, cluster, member string, key ed25519.PrivateKey, now t
 		return err
 	}
 	at := now.Unix()
-	sum := ed25519.Sign(key, []byte(message(r, cluster, member, at, body)))
-	r.Header.Set("Authorization", fmt.Sprintf("%s %s/%s:%d:%s", scheme, cluster, member, at, base64.RawURLEncoding.EncodeToString(sum)))
+	sign(r, cluster, member, key, at, message(r, cluster, member, at, digest(body)))
 	return nil
+}
+
+func sign(r *http.Request, cluster, member string, key ed25519.PrivateKey, at int64, message string) {
+	sum := ed25519.Sign(key, []byte(message))
+	r.Header.Set("Authorization", fmt.Sprintf("%s %s/%s:%d:%s", scheme, cluster, member, at, base64.RawURLEncoding.EncodeToString(sum)))
 }
 
 // ParseSigned reads the Authorization header of r. ok is false if r carries
 // none of this scheme.
 func ParseSigned(r *http.Request) (s Signed, ok bool, err error) {
+	s, ok, err = parse(r)
+	if !ok || err != nil {
+		return s, ok, err
+	}
+	body, err := takeBody(r)
+	if err != nil {
+		return s, true, err
+	}
+	s.message = message(r, s.Cluster, s.Member, s.at, digest(body))
+	return s, true, nil
+}
+
+// parse reads the header, without what was signed.
+func parse(r *http.Request) (s Signed, ok bool, err error) {
 	rest, ok := strings.CutPrefix(r.Header.Get("Authorization"), scheme+" ")
 	if !ok {
 		return s, false, nil
@@ -81,11 +100,6 @@ func ParseSigned(r *http.Request) (s Signed, ok bool, err error) {
 	if s.sum, err = base64.RawURLEncoding.DecodeString(parts[2]); err != nil {
 		return s, true, ErrSignature
 	}
-	body, err := takeBody(r)
-	if err != nil {
-		return s, true, err
-	}
-	s.message = message(r, s.Cluster, s.Member, s.at, body)
 	return s, true, nil
 }
 
@@ -98,12 +112,20 @@ func (s Signed) Verify(key ed25519.PublicKey, now time.Time) error {
 	if off := now.Sub(time.Unix(s.at, 0)).Abs(); off > Skew {
 		return fmt.Errorf("%w: %w by %v, more than %v", ErrSignature, ErrClock, off.Round(time.Second), Skew)
 	}
+	if s.stream != nil {
+		s.stream.key = key
+	}
 	return nil
 }
 
-func message(r *http.Request, cluster, member string, at int64, body []byte) string {
+// message is what is signed; body is the digest of the request's body, in hex.
+func message(r *http.Request, cluster, member string, at int64, body string) string {
+	return strings.Join([]string{scheme, r.Method, r.URL.RequestURI(), cluster, member, strconv.FormatInt(at, 10), body}, "\n")
+}
+
+func digest(body []byte) string {
 	sum := sha256.Sum256(body)
-	return strings.Join([]string{scheme, r.Method, r.URL.RequestURI(), cluster, member, strconv.FormatInt(at, 10), hex.EncodeToString(sum[:])}, "\n")
+	return hex.EncodeToString(sum[:])
 }
 
 // takeBody reads the body of r and puts it back.

@@ -22,6 +22,12 @@ type folder string
 func (f folder) name() string            { return filepath.Base(string(f)) }
 func (f folder) path(file string) string { return filepath.Join(string(f), file) }
 
+// volumes is where the volumes of all instances of the driver are; they outlive
+// the instances.
+func (f folder) volumes() string {
+	return filepath.Join(filepath.Dir(filepath.Dir(string(f))), "volumes")
+}
+
 // claim is spec.json: the request that the folder was made for, without the
 // user-data, which has a file of its own.
 type claim struct {

@@ -76,7 +76,8 @@ func serve(f folder, run func(context.Context, *agent.Agent) error) int {
 	}
 	a := &agent.Agent{
 		Dir: f.path("agent"), UserData: data, Address: address, Log: log,
-		Env: map[string]string{instanceEnv: string(f)}, // by which Terminate finds what runs
+		Env:     map[string]string{instanceEnv: string(f)}, // by which Terminate finds what runs
+		Volumes: f.volumes(),
 	}
 	if err := run(ctx, a); err != nil {
 		log.Error("the agent ends", "err", err)
