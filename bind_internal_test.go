@@ -152,7 +152,7 @@ func TestConnection(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, db.Bindings, list.ID)
 	require.Len(t, list.All, 1)
-	require.Equal(t, "my_blog", list.All[0].Database)
+	require.Equal(t, "myblog8319cf", list.All[0].Database)
 	require.Len(t, list.All[0].Password, 32)
 	require.Equal(t, "the connection to db", d.cluster("my-blog").Waits, "the service knows nothing yet")
 
@@ -163,9 +163,9 @@ func TestConnection(t *testing.T) {
 	a := wire.Assignment{}
 	require.NoError(t, d.Runtime(t.Context(), blog.ID, &a))
 	user, password := list.All[0].User, list.All[0].Password
-	u := fmt.Sprintf("mysql://%s:%s@127.0.0.1:23000/my_blog", user, password)
+	u := fmt.Sprintf("mysql://%s:%s@127.0.0.1:23000/myblog8319cf", user, password)
 	require.Equal(t, map[string]string{
-		"DATABASE_URL": u, "DB_URL": u, "DB_HOST": "127.0.0.1", "DB_PORT": "23000", "DB_NAME": "my_blog", "DB_USER": user, "DB_PASSWORD": password,
+		"DATABASE_URL": u, "DB_URL": u, "DB_HOST": "127.0.0.1", "DB_PORT": "23000", "DB_NAME": "myblog8319cf", "DB_USER": user, "DB_PASSWORD": password,
 	}, a.Env)
 	parsed, err := url.Parse(u)
 	require.NoError(t, err)
@@ -199,7 +199,7 @@ func TestConnection(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, user, again.All[0].User)
 	require.NotEqual(t, password, again.All[0].Password)
-	require.Equal(t, "my_blog", again.All[0].Database, "what it stored is there again")
+	require.Equal(t, "myblog8319cf", again.All[0].Database, "what it stored is there again")
 
 	// Who unsubscribes is disconnected.
 	require.NoError(t, d.Unsubscribe(t.Context(), "t", "my-blog"))

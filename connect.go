@@ -46,7 +46,7 @@ func (p *Platform) Connect(ctx context.Context, t tenant.ID, dependent, provider
 	}
 	rec := store.NewRecord(tenant.BindingKey(t, provider, dependent), tenant.Binding{
 		V: tenant.Schema, Tenant: t, Provider: provider, Dependent: dependent,
-		User: "u" + strings.ToLower(rand.Text())[:15], Database: strings.ReplaceAll(dependent, "-", "_"),
+		User: "u" + strings.ToLower(rand.Text())[:15], Database: databaseOf(dependent),
 		Created: time.Now(),
 	})
 	op, err := rec.Put()
@@ -65,6 +65,16 @@ func (p *Platform) Connect(ctx context.Context, t tenant.ID, dependent, provider
 		return p.Connect(ctx, t, dependent, provider) // a subscription changed: look again
 	}
 	return err
+}
+
+// databaseOf is the name of a dependent's database: letters and digits, which
+// need no quoting, and no _, which stands for any letter where access is granted.
+func databaseOf(alias string) string {
+	plain := strings.ReplaceAll(alias, "-", "")
+	if plain != alias {
+		plain += digestOf(alias)[:6] // not that of an alias without dashes
+	}
+	return plain
 }
 
 // checkProvider refuses to connect to what surely provides nothing. What has

@@ -1,6 +1,7 @@
 package stratos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/gostratos/stratos/api"
 	"github.com/gostratos/stratos/artifact"
+	"github.com/gostratos/stratos/cartridge"
 	"github.com/gostratos/stratos/store"
 	"github.com/gostratos/stratos/tenant"
 	"github.com/gostratos/stratos/topology"
@@ -88,8 +90,12 @@ func (p *Platform) checkSubscription(ctx context.Context, s tenant.Subscription)
 	if err := s.Check(); err != nil {
 		return err
 	}
-	if _, _, err := p.cartridge(ctx, s.Tenant, s.Cartridge); err != nil {
+	t, _, err := p.cartridge(ctx, s.Tenant, s.Cartridge)
+	if err != nil {
 		return p.noCartridge(ctx, s, err)
+	}
+	if alone, ok := t.(cartridge.Standalone); s.Repository.URL == "" && !(ok && alone.Standalone()) {
+		return fmt.Errorf("subscription %s: no repository: give the URL of a Git repository", s.Alias)
 	}
 	if p.cfg.Policies[s.Policy] == nil {
 		known := slices.DeleteFunc(slices.Sorted(maps.Keys(p.cfg.Policies)), func(n string) bool { return n == "" })
@@ -104,7 +110,7 @@ func (p *Platform) checkSubscription(ctx context.Context, s tenant.Subscription)
 		}
 		return err
 	}
-	_, err := store.Read[tenant.Subscription](ctx, p.store, tenant.SubscriptionKey(s.Tenant, s.Alias))
+	_, err = store.Read[tenant.Subscription](ctx, p.store, tenant.SubscriptionKey(s.Tenant, s.Alias))
 	switch {
 	case err == nil:
 		return aliasTaken(s, &store.ConflictError{})
@@ -115,9 +121,6 @@ func (p *Platform) checkSubscription(ctx context.Context, s tenant.Subscription)
 }
 
 func (p *Platform) checkRepository(ctx context.Context, s tenant.Subscription) error {
-	if s.Repository.URL == "" {
-		return errors.New("no repository: give the URL of a Git repository")
-	}
 	return p.coordinator.Check(ctx, artifactKey(s.Tenant, s.Alias), wishOf(s))
 }
 
@@ -199,5 +202,5 @@ func artifactKey(t tenant.ID, alias string) artifact.Key {
 }
 
 func wishOf(s tenant.Subscription) artifact.Wish {
-	return artifact.Wish{URL: s.Repository.URL, Ref: s.Repository.Ref}
+	return artifact.Wish{URL: cmp.Or(s.Repository.URL, artifact.Empty), Ref: s.Repository.Ref}
 }

@@ -52,13 +52,8 @@ func (e *badAnswer) Error() string { return "it answered " + e.status }
 func (c *checker) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	if c.health.Kind == cartridge.HealthTCP {
-		var d net.Dialer
-		conn, err := d.DialContext(ctx, "tcp", c.address())
-		if err != nil {
-			return err
-		}
-		return conn.Close()
+	if c.health.Kind != cartridge.HealthHTTP {
+		return c.connect(ctx)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.address()+c.health.Path, nil)
 	if err != nil {
@@ -80,11 +75,33 @@ func (c *checker) check(ctx context.Context) error {
 	return nil
 }
 
+// connect makes a connection, and waits for the greeting if there is to be one.
+func (c *checker) connect(ctx context.Context) error {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", c.address())
+	if err != nil {
+		return err
+	}
+	if c.health.Kind == cartridge.HealthGreeting {
+		stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // Read says that it is over
+		_, err = conn.Read(make([]byte, 512))
+		stop()
+	}
+	if err != nil {
+		_ = conn.Close() // the first error tells more
+		return err
+	}
+	return conn.Close()
+}
+
 // late says what to do about a runtime that was not well in time. last is what
 // the last check met.
 func (c *checker) late(last error) error {
 	within := c.health.Start
-	if c.health.Kind == cartridge.HealthTCP {
+	switch c.health.Kind {
+	case cartridge.HealthGreeting:
+		return refuse("the app did not greet who connected to port %d within %v: it must listen on 127.0.0.1:$PORT", c.port, within)
+	case cartridge.HealthTCP:
 		return refuse("the app did not accept a connection on port %d within %v: it must listen on 127.0.0.1:$PORT", c.port, within)
 	}
 	var bad *badAnswer

@@ -183,12 +183,13 @@ func (s *Server) takeLogs(w http.ResponseWriter, r *http.Request) error {
 // bindings answers with who may connect to what the member serves.
 func (s *Server) bindings(w http.ResponseWriter, r *http.Request) error {
 	m, _ := memberOf(r)
-	all := wire.Bindings{All: []wire.Binding{}}
-	if s.Secrets != nil {
-		var err error
-		if all, err = s.Secrets.Bindings(r.Context(), m.Cluster); err != nil {
-			return err
-		}
+	if s.Secrets == nil {
+		w.WriteHeader(http.StatusNoContent) // an empty list would disconnect everybody
+		return nil
+	}
+	all, err := s.Secrets.Bindings(r.Context(), m.Cluster)
+	if err != nil {
+		return err
 	}
 	s.reply(w, all)
 	return nil

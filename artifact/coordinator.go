@@ -207,6 +207,9 @@ func (k Key) usable() bool {
 }
 
 func (c *Coordinator) open(k Key, url string) Source {
+	if url == Empty {
+		return none{}
+	}
 	if c.Open != nil {
 		return c.Open(k, url)
 	}

@@ -175,6 +175,9 @@ type HealthKind string
 const (
 	HealthHTTP HealthKind = "http" // a GET answered with a status below 500
 	HealthTCP  HealthKind = "tcp"  // a connection is accepted
+	// HealthGreeting: a connection is greeted, by a server that speaks first as
+	// those of MySQL, SMTP and SSH do. One that only listens is not ready yet.
+	HealthGreeting HealthKind = "greeting"
 )
 
 // Health says when a runtime is up, and whether it still is.
@@ -194,4 +197,11 @@ type Health struct {
 type Stop struct {
 	Signal string        `json:"signal,omitempty"` // "TERM" (default), "QUIT", "INT"
 	Grace  time.Duration `json:"grace,omitempty"`  // then it is killed. Default 10 s
+}
+
+// Standalone is a [Type] that may run without a repository: a subscription that
+// names none has an empty release.
+type Standalone interface {
+	Type
+	Standalone() bool
 }

@@ -207,8 +207,8 @@ func (c *checker) programArgs(field string, args []string, programs map[string]b
 }
 
 func (c *checker) health(h Health, ports []Port) {
-	if h.Kind != "" && h.Kind != HealthHTTP && h.Kind != HealthTCP {
-		c.add(`health.kind: %q is neither "http" nor "tcp"`, h.Kind)
+	if !slices.Contains([]HealthKind{"", HealthHTTP, HealthTCP, HealthGreeting}, h.Kind) {
+		c.add(`health.kind: %q is none of "http", "tcp", "greeting"`, h.Kind)
 	}
 	fallback(&h.Port, DefaultPort)
 	if !slices.ContainsFunc(ports, func(p Port) bool { return p.Name == h.Port }) {

@@ -225,3 +225,14 @@ func canonical(v reflect.Value) any {
 	}
 	return v.Interface()
 }
+
+// Standalone implements [Standalone]: what does not read its release needs none.
+func (t defined) Standalone() bool {
+	reads := false
+	p := t.d.Plan.clone()
+	_ = p.templates(func(_ slot, text string) (string, error) { // fails never
+		reads = reads || strings.Contains(text, "{{.Release}}")
+		return text, nil
+	})
+	return !reads
+}

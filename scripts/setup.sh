@@ -35,9 +35,12 @@ have() {
 	return 1
 }
 
-# there FILE: is this file of a package there?
+# there PATTERN: is a file of a package there?
 there() {
-	[ -e "$root$1" ]
+	for file in "$root"$1; do
+		[ ! -e "$file" ] || return 0
+	done
+	return 1
 }
 
 # find_missing sets programs and packages to what is missing.
@@ -49,6 +52,7 @@ find_missing() {
 	have python3 || missing python3 python3
 	have java || missing java default-jre-headless
 	there /usr/share/tomcat10/lib/catalina.jar || missing tomcat tomcat10-user
+	there '/usr/lib/php/*/mysqli.so' || missing php-mysql php-mysql
 	have mariadbd || missing mariadbd mariadb-server
 	have bwrap || missing bwrap bubblewrap
 	# The race detector is linked by a C compiler.

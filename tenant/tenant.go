@@ -49,7 +49,7 @@ type Tenant struct {
 // Repository says where code comes from.
 type Repository struct {
 	// URL is https, ssh or git; or what artifact.Dir makes of a local path,
-	// which only Go programs may pass.
+	// which only Go programs may pass. Empty where the cartridge needs none.
 	URL string `json:"url"`
 	// Ref is a branch, a tag or a commit. Default: the remote's HEAD.
 	Ref string `json:"ref,omitempty"`

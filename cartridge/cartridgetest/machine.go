@@ -1,6 +1,7 @@
 package cartridgetest
 
 import (
+	"crypto/rand"
 	"net"
 	"os"
 	"os/exec"
@@ -25,6 +26,7 @@ type machine struct {
 	user int
 
 	besides int // runtimes started by Beside
+	secrets map[string]string
 }
 
 // Start builds the case's release and brings it up, as an agent does. The
@@ -44,7 +46,13 @@ func newMachine(t testing.TB, typ cartridge.Type, c Case) *machine {
 	t.Helper()
 	p := plan(t, typ, c)
 	require.NoError(t, p.Check())
-	m := &machine{t: t, root: tempDir(t), plan: p.WithDefaults(), user: c.User}
+	m := &machine{t: t, root: tempDir(t), plan: p.WithDefaults(), user: c.User, secrets: map[string]string{}}
+	for _, name := range p.Secrets {
+		m.secrets[name] = strings.ToLower(rand.Text())
+	}
+	for _, dir := range m.volumes() {
+		m.mkdir(dir)
+	}
 	for name, text := range c.Files {
 		file := filepath.Join(m.release(), name)
 		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
@@ -61,6 +69,15 @@ func newMachine(t testing.TB, typ cartridge.Type, c Case) *machine {
 
 func (m *machine) release() string { return filepath.Join(m.root, "release") }
 func (m *machine) data() string    { return filepath.Join(m.root, "data") }
+
+// volumes are the folders of the plan's volumes, by name.
+func (m *machine) volumes() map[string]string {
+	all := map[string]string{}
+	for _, v := range m.plan.Volumes {
+		all[v.Name] = filepath.Join(m.root, "volumes", v.Name)
+	}
+	return all
+}
 
 // tempDir is t.TempDir for the eyes of other users, too. Its name has a space,
 // and is too long for the address of a unix socket: no plan should mind.

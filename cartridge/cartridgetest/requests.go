@@ -36,12 +36,19 @@ func (r *Runtime) healthy() {
 func (r *Runtime) check() error {
 	h := r.plan.Health
 	addr := fmt.Sprintf("127.0.0.1:%d", r.Ports[h.Port])
-	if h.Kind == cartridge.HealthTCP {
+	if h.Kind != cartridge.HealthHTTP {
 		conn, err := net.DialTimeout("tcp", addr, h.Timeout)
 		if err != nil {
 			return err
 		}
-		return conn.Close()
+		defer conn.Close()
+		if h.Kind == cartridge.HealthGreeting {
+			if err := conn.SetDeadline(time.Now().Add(h.Timeout)); err != nil {
+				return err
+			}
+			_, err = conn.Read(make([]byte, 512))
+		}
+		return err
 	}
 	client := http.Client{Timeout: h.Timeout, Transport: &http.Transport{DisableKeepAlives: true}, CheckRedirect: noRedirect}
 	resp, err := client.Get("http://" + addr + h.Path)

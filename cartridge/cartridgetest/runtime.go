@@ -25,6 +25,7 @@ type Runtime struct {
 
 	t         testing.TB
 	machine   *machine
+	vars      cartridge.Vars
 	plan      cartridge.Plan // expanded
 	processes []*exec.Cmd
 	waiting   sync.WaitGroup
@@ -53,12 +54,13 @@ func (m *machine) launch(name string) *Runtime {
 		r.Ports[p.Name] = freePort(m.t)
 	}
 	r.URL = fmt.Sprintf("http://127.0.0.1:%d", r.Ports[cartridge.DefaultPort])
-	full, err := m.plan.Expand(cartridge.Vars{Ports: r.Ports, Release: r.Release, Dir: r.Dir, Data: r.Data})
+	r.vars = cartridge.Vars{Ports: r.Ports, Release: r.Release, Dir: r.Dir, Data: r.Data, Volumes: m.volumes(), Secrets: m.secrets}
+	full, err := m.plan.Expand(r.vars)
 	require.NoError(m.t, err)
 	r.plan = full
 
 	require.NoError(m.t, os.MkdirAll(filepath.Dir(r.Dir), 0o755))
-	for _, d := range append([]string{".", ".tmp"}, full.Dirs...) {
+	for _, d := range append([]string{".", "tmp"}, full.Dirs...) {
 		m.mkdir(filepath.Join(r.Dir, d))
 	}
 	for _, f := range full.Files {
@@ -112,7 +114,7 @@ func (m *machine) command(r *Runtime, p cartridge.Process) *exec.Cmd {
 		}
 	}
 	env := map[string]string{
-		"PATH": searched, "HOME": r.Dir, "TMPDIR": filepath.Join(r.Dir, ".tmp"), "LANG": "C.UTF-8",
+		"PATH": searched, "HOME": r.Dir, "TMPDIR": filepath.Join(r.Dir, "tmp"), "LANG": "C.UTF-8",
 		"PORT": fmt.Sprint(r.Ports[cartridge.DefaultPort]),
 	}
 	for k, v := range p.Env {

@@ -23,6 +23,7 @@ import (
 	"github.com/gostratos/stratos"
 	"github.com/gostratos/stratos/autoscale"
 	"github.com/gostratos/stratos/cartridge"
+	"github.com/gostratos/stratos/cartridge/mysql"
 	"github.com/gostratos/stratos/cartridge/php"
 	"github.com/gostratos/stratos/cartridge/proc"
 	"github.com/gostratos/stratos/cartridge/tomcat"
@@ -68,7 +69,7 @@ func config(o options) stratos.Config {
 		Dir:        o.dir,
 		Listen:     o.listen,
 		API:        o.api,
-		Cartridges: []cartridge.Type{php.Type{}, tomcat.Type{}, proc.Type{}},
+		Cartridges: []cartridge.Type{php.Type{}, tomcat.Type{}, mysql.Type{}, proc.Type{}},
 		Policies:   map[string]autoscale.Policy{"": autoscale.InFlight{PerMember: 10}},
 		Accounts:   []*cloud.Account{{Name: "here", Driver: &local.Driver{}}},
 		Interval:   2 * time.Second, // livelier than the default: this is a demonstration

@@ -64,7 +64,7 @@ type File struct {
 	// Drain is how long a leaving member may finish its requests. Default: 60s.
 	Drain Duration `yaml:"drain"`
 
-	// Cartridges that can be subscribed to: php, tomcat, proc. Default: all of them.
+	// Cartridges that can be subscribed to: php, tomcat, mysql, proc. Default: all of them.
 	Cartridges []string `yaml:"cartridges"`
 	// Accounts of clouds, in the order in which they are filled. Default: one
 	// named here, of the driver local.

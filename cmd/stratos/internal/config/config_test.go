@@ -12,6 +12,7 @@ import (
 
 	"github.com/gostratos/stratos/autoscale"
 	"github.com/gostratos/stratos/cartridge"
+	"github.com/gostratos/stratos/cartridge/mysql"
 	"github.com/gostratos/stratos/cartridge/php"
 	"github.com/gostratos/stratos/cartridge/proc"
 	"github.com/gostratos/stratos/cartridge/tomcat"
@@ -27,7 +28,7 @@ func TestEmptyFileIsAPlatform(t *testing.T) {
 		require.NoError(t, err, "%q", text)
 		c := f.Platform(nil)
 		require.Equal(t, "stratos", c.Name)
-		require.Equal(t, []cartridge.Type{php.Type{}, tomcat.Type{}, proc.Type{}}, c.Cartridges)
+		require.Equal(t, []cartridge.Type{php.Type{}, tomcat.Type{}, mysql.Type{}, proc.Type{}}, c.Cartridges)
 		require.Len(t, c.Accounts, 1)
 		require.IsType(t, &local.Driver{}, c.Accounts[0].Driver)
 		require.Empty(t, f.Wishes())
@@ -115,7 +116,7 @@ func TestRefused(t *testing.T) {
 		{"API on every address", "api: 0.0.0.0:8080\n", "f:1:1: api: 0.0.0.0:8080 is every address of this machine: say with url where others reach it"},
 		{"API without a host", "api: :8080\n", "f:1:1: api: :8080 is every address of this machine"},
 		{"domain", "domain: a..b\n", "f:1:1: domain: part of the domain"},
-		{"cartridge", "cartridges: [php, perl]\n", `f:1:19: cartridges[1]: there is no cartridge "perl": write one of php, tomcat, proc`},
+		{"cartridge", "cartridges: [php, perl]\n", `f:1:19: cartridges[1]: there is no cartridge "perl": write one of php, tomcat, mysql, proc`},
 		{"cartridge twice", "cartridges: [php, php]\n", `cartridges[1]: "php" is there twice`},
 		{"driver", "accounts:\n- name: a\n  driver: ec2\n", `f:3:3: accounts[0].driver: there is no driver "ec2": write local`},
 		{"account twice", "accounts:\n- name: a\n- name: a\n", `f:3:3: accounts[1].name: another account is named "a"`},
@@ -128,7 +129,7 @@ func TestRefused(t *testing.T) {
 		{"policy's name", "policies:\n  A b: {inFlight: {}}\n", `policies["A b"]: name "A b" is invalid`},
 		{"no alias", "subscriptions:\n- cartridge: php\n  repository: {url: https://h/p}\n", `subscriptions[0].alias: alias "" is invalid`},
 		{"alias twice", sub + "min: 1\n- alias: a\n  cartridge: php\n  repository: {url: https://h/p}\n", `f:6:3: subscriptions[1].alias: another subscription of tenant default has the alias "a"`},
-		{"no cartridge", "subscriptions:\n- alias: a\n  repository: {url: https://h/p}\n", "f:2:3: subscriptions[0].cartridge: is missing: write one of php, tomcat, proc"},
+		{"no cartridge", "subscriptions:\n- alias: a\n  repository: {url: https://h/p}\n", "f:2:3: subscriptions[0].cartridge: is missing: write one of php, tomcat, mysql, proc"},
 		{"cartridge that is not there", "cartridges: [proc]\n" + sub + "min: 1\n", `subscriptions[0].cartridge: this platform has no cartridge "php": write one of proc`},
 		{"local folder", "subscriptions:\n- alias: a\n  cartridge: php\n  repository: {url: /srv/git}\n", "f:4:16: subscriptions[0].repository.url: repository URL is not allowed"},
 		{"what Go programs may pass", "subscriptions:\n- alias: a\n  cartridge: php\n  repository: {url: \"dir:/srv/git\"}\n", "repository URL is not allowed"},

@@ -15,5 +15,5 @@ func ExampleParse() {
 	// Output:
 	// stratos.yaml:1:1: listen: "127.0.0.1" is no address: write host:port, for example 127.0.0.1:8000
 	// stratos.yaml:2:1: poll: 1ms is too short: write 100ms or more, or leave it out
-	// shop 10s [php tomcat proc] <nil>
+	// shop 10s [php tomcat mysql proc] <nil>
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/gostratos/stratos/autoscale"
 	"github.com/gostratos/stratos/balancer"
 	"github.com/gostratos/stratos/cartridge"
+	"github.com/gostratos/stratos/cartridge/mysql"
 	"github.com/gostratos/stratos/cartridge/php"
 	"github.com/gostratos/stratos/cartridge/proc"
 	"github.com/gostratos/stratos/cartridge/tomcat"
@@ -23,7 +24,7 @@ const (
 
 // cartridges are those that a file may name.
 func cartridges() []cartridge.Type {
-	return []cartridge.Type{php.Type{}, tomcat.Type{}, proc.Type{}}
+	return []cartridge.Type{php.Type{}, tomcat.Type{}, mysql.Type{}, proc.Type{}}
 }
 
 func cartridgeNames() []string {

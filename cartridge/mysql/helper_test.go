@@ -1,0 +1,8 @@
+package mysql_test
+
+import "time"
+
+const (
+	patience = time.Minute
+	look     = 10 * time.Millisecond
+)
