@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,6 +29,7 @@ if (empty($u['host'])) exit('not connected');
 mysqli_report(MYSQLI_REPORT_ERROR | MYSQLI_REPORT_STRICT);
 $db = new mysqli($u['host'], $u['user'], $u['pass'], trim($u['path'], '/'), $u['port']);
 $db->query('CREATE TABLE IF NOT EXISTS visits (n INT)');
+if ($_SERVER['REQUEST_URI'] === '/drop') { $db->query('DROP TABLE visits'); exit('dropped'); }
 if ($_SERVER['REQUEST_URI'] === '/visit') $db->query('INSERT INTO visits VALUES (1)');
 echo $db->query('SELECT COUNT(*) FROM visits')->fetch_row()[0], ' visits';
 `
@@ -92,6 +95,42 @@ func TestDatabase(t *testing.T) {
 	require.Eventually(t, func() bool { return b.serves("3 more visits") }, patience, 10*time.Millisecond)
 
 	require.Error(t, b.Unsubscribe(b.ctx, tenant.Default, "db"))
+	// A backup taken before a table is dropped brings it back.
+	admin := adminOf(t, b.Config())
+	const jobs = "/v1/tenants/default/subscriptions/db/backups"
+	finished := func(path string) (j tenant.Job) {
+		t.Helper()
+		var asked struct{ ID string }
+		require.NoError(t, admin.Post(b.ctx, path, nil, &asked))
+		require.Eventually(t, func() bool {
+			var all []tenant.Job
+			require.NoError(t, admin.Do(b.ctx, http.MethodGet, jobs, nil, &all))
+			i := slices.IndexFunc(all, func(j tenant.Job) bool { return j.ID == asked.ID })
+			require.GreaterOrEqual(t, i, 0)
+			j = all[i]
+			return j.State != tenant.JobWaiting
+		}, patience, 10*time.Millisecond, "%s", path)
+		return j
+	}
+	backup := finished(jobs)
+	require.Equal(t, tenant.JobDone, backup.State, backup.Error)
+	require.Positive(t, backup.Size)
+	b.page("/drop")
+	require.Equal(t, "0 more visits", b.page("/"))
+	restored := finished(jobs + "/" + backup.ID + "/restore")
+	require.Equal(t, tenant.JobDone, restored.State, restored.Error)
+	require.Equal(t, "3 more visits", b.page("/"))
+	require.Error(t, admin.Post(b.ctx, jobs+"/nothing/restore", nil, nil))
+	require.ErrorContains(t, admin.Post(b.ctx, strings.Replace(jobs, "/db/", "/app/", 1), nil, nil), "it has no service")
+	copies := filepath.Join(b.Config().Dir, "backups", "sha256-*")
+	stored, err := filepath.Glob(copies)
+	require.NoError(t, err)
+	require.Len(t, stored, 1)
+	require.NoError(t, admin.Do(b.ctx, http.MethodDelete, jobs+"/"+backup.ID, nil, nil))
+	stored, err = filepath.Glob(copies)
+	require.NoError(t, err)
+	require.Empty(t, stored)
+
 	list, err := b.Bindings(b.ctx, databaseCluster)
 	require.NoError(t, err)
 	require.NoError(t, query(list.All[0], b.Config().ServicePorts.First))

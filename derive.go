@@ -92,7 +92,7 @@ func (d *deriver) remap(ctx context.Context, dirty map[artifact.Key]bool) error 
 
 // touch notes which subscriptions a key is about.
 func (d *deriver) touch(dirty map[artifact.Key]bool, key string) {
-	for _, prefix := range []string{tenant.SubscriptionPrefix, artifact.RepositoryPrefix, artifact.ReleasePrefix} {
+	for _, prefix := range []string{tenant.SubscriptionPrefix, tenant.JobPrefix, artifact.RepositoryPrefix, artifact.ReleasePrefix} {
 		if rest, ok := strings.CutPrefix(key, prefix); ok {
 			t, rest, _ := strings.Cut(rest, "/")
 			alias, _, _ := strings.Cut(rest, "/")
@@ -255,6 +255,9 @@ func (d *deriver) cluster(ctx context.Context, k artifact.Key, s tenant.Subscrip
 	}
 	if c = d.serve(c, s, f); c.Waits != "" {
 		head = nil
+	}
+	if c.Job, err = d.job(ctx, k); err != nil {
+		return c, err
 	}
 	return rollOut(c, head, config, members), nil
 }

@@ -85,6 +85,9 @@ type Config struct {
 	Store store.Store
 	// Blobs keep the releases. Default: a folder in Dir.
 	Blobs artifact.Blobs
+	// Backups keep the backups of services. Default: a folder in Dir, or with a
+	// Store of its own, which others may share, none.
+	Backups artifact.Blobs
 
 	// Poll is how often repositories are looked at without being told. Default 60 s.
 	Poll time.Duration
@@ -122,6 +125,7 @@ type Platform struct {
 	edge        *edge
 	mirror      *topology.Mirror
 	blobs       artifact.Blobs
+	backups     artifact.Blobs // nil: there is no place for any
 	coordinator *artifact.Coordinator
 	controller  *controller.Controller
 	recorder    *autoscale.Recorder
@@ -227,6 +231,10 @@ func (p *Platform) compose() {
 	p.blobs = cfg.Blobs
 	if p.blobs == nil {
 		p.blobs = &artifact.DirBlobs{Path: filepath.Join(cfg.Dir, "blobs")}
+	}
+	p.backups = cfg.Backups
+	if p.backups == nil && cfg.Store == nil {
+		p.backups = &artifact.DirBlobs{Path: filepath.Join(cfg.Dir, "backups")}
 	}
 	p.coordinator = &artifact.Coordinator{
 		Store: p.store, Blobs: p.blobs, Dir: filepath.Join(cfg.Dir, "artifacts"),

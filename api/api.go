@@ -36,6 +36,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gostratos/stratos/agent/wire"
@@ -56,6 +57,8 @@ type Platform interface {
 	Scale(ctx context.Context, t tenant.ID, alias string, minimum, maximum int) error
 	Connect(ctx context.Context, t tenant.ID, dependent, provider string) error
 	Disconnect(ctx context.Context, t tenant.ID, dependent, provider string) error
+	Backup(ctx context.Context, t tenant.ID, alias string) (job string, err error)
+	Restore(ctx context.Context, t tenant.ID, alias, backup string) (job string, err error)
 	Cartridges(ctx context.Context, t tenant.ID) ([]Cartridge, error)
 	PutCartridge(ctx context.Context, t tenant.ID, d cartridge.Definition) (created bool, err error)
 	WithdrawCartridge(ctx context.Context, t tenant.ID, name string) error
@@ -80,7 +83,8 @@ type Server struct {
 	Decisions  func(topology.ClusterID) []autoscale.Decision
 	Platform   Platform
 	Logs       *Logs
-	Secrets    Secrets // default: runtimes are given nothing beside their plans
+	Backups    artifact.Blobs // of services. Default: there are none, and nobody asks for any
+	Secrets    Secrets        // default: runtimes are given nothing beside their plans
 	Fleet      *balancer.Fleet
 	// Leader says where the leading replica answers, empty if nobody leads, and
 	// whether this one is it. Default: this one leads, there is no other.
@@ -131,6 +135,7 @@ func (s *Server) Handler(stop context.Context, id store.ID) http.Handler {
 	mux.Handle("GET /v1/clusters/{cluster}/decisions", s.led(s.admin(s.decisions)))
 	s.cartridgeRoutes(mux)
 	const subscription = "/v1/tenants/{tenant}/subscriptions/{alias}"
+	s.jobRoutes(mux, subscription)
 	mux.Handle("GET "+subscription, s.admin(s.subscription))
 	mux.Handle("POST "+subscription+"/synchronise", s.admin(s.synchronise))
 	mux.Handle("POST "+subscription+"/scale", s.admin(s.scale))
@@ -138,7 +143,19 @@ func (s *Server) Handler(stop context.Context, id store.ID) http.Handler {
 	mux.Handle("DELETE "+subscription+"/connections/{provider}", s.admin(s.disconnect))
 	mux.Handle("GET "+subscription+"/logs", s.led(s.bearing(s.logs(stop), tenant.TokenAdmin)))
 	mux.Handle("/", s.admin(func(w http.ResponseWriter, r *http.Request) error { return errNoSuchPath }))
-	return http.MaxBytesHandler(mux, MaxBody)
+	return bounded(mux)
+}
+
+// bounded keeps every body small but those of backups.
+func bounded(h http.Handler) http.Handler {
+	small := http.MaxBytesHandler(h, MaxBody)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, wire.JobsPath) {
+			h.ServeHTTP(w, r)
+			return
+		}
+		small.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {
@@ -188,6 +205,7 @@ var statuses = []struct {
 	{errNoBackup, http.StatusNotImplemented},
 	{errBackingUp, http.StatusConflict},
 	{ErrInUse, http.StatusConflict},
+	{errNoJob, http.StatusNotFound},
 	{errStoreAway, http.StatusServiceUnavailable},
 	{store.ErrFull, http.StatusInsufficientStorage},
 }

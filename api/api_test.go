@@ -37,6 +37,7 @@ type bed struct {
 	web      *httptest.Server
 	recorder *autoscale.Recorder
 	wishes   wishes
+	backups  *artifact.DirBlobs
 	keys     map[topology.MemberID]ed25519.PrivateKey
 	archive  artifact.Digest
 	other    artifact.Digest
@@ -66,7 +67,7 @@ func (w *wishes) Scale(ctx context.Context, t tenant.ID, alias string, minimum, 
 
 func newBed(t *testing.T) *bed {
 	ctx, cancel := context.WithCancel(t.Context())
-	b := &bed{t: t, store: mem.New(), recorder: &autoscale.Recorder{}, keys: map[topology.MemberID]ed25519.PrivateKey{}}
+	b := &bed{t: t, store: mem.New(), recorder: &autoscale.Recorder{}, backups: &artifact.DirBlobs{Path: t.TempDir()}, keys: map[topology.MemberID]ed25519.PrivateKey{}}
 	blobs := &artifact.DirBlobs{Path: t.TempDir()}
 	put := func(content string) artifact.Digest {
 		d, err := blobs.Put(ctx, strings.NewReader(content))
@@ -96,7 +97,7 @@ func newBed(t *testing.T) *bed {
 		Store: b.store, Topology: mirror, Blobs: blobs, Recorder: b.recorder, Platform: &b.wishes,
 		Controller: &controller.Controller{Store: b.store, Topology: mirror},
 		Decisions:  func(topology.ClusterID) []autoscale.Decision { return nil },
-		Logs:       &api.Logs{Dir: t.TempDir()}, Fleet: &balancer.Fleet{Store: b.store},
+		Logs:       &api.Logs{Dir: t.TempDir()}, Fleet: &balancer.Fleet{Store: b.store}, Backups: b.backups,
 	}
 	b.web = httptest.NewServer(s.Handler(ctx, store.NewID()))
 	t.Cleanup(func() {

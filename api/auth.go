@@ -58,9 +58,26 @@ func (s *Server) agent(h handler) http.Handler { return s.signing(s.prompt(h)) }
 // signing is agent for an h that may take long.
 func (s *Server) signing(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r, err := s.asMember(r)
+		r, err := s.asMember(r, wire.ParseSigned)
 		if err == nil {
 			err = h(w, r)
+		}
+		if err != nil {
+			s.fail(w, r, err)
+		}
+	})
+}
+
+// streaming is signing for an h that reads the body itself, of any length: only
+// at its end it is known to be the agent's.
+func (s *Server) streaming(h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, err := s.asMember(r, wire.ParseStream)
+		if err == nil {
+			err = h(w, r)
+		}
+		if errors.Is(err, wire.ErrSignature) {
+			err = fmt.Errorf("%w: %w", errUnauthorized, err)
 		}
 		if err != nil {
 			s.fail(w, r, err)
@@ -77,7 +94,7 @@ func (s *Server) scoped(h func(http.ResponseWriter, *http.Request, stream.Scope)
 			err = cmp.Or(berr, err)
 		} else {
 			var merr error
-			r, merr = s.asMember(r)
+			r, merr = s.asMember(r, wire.ParseSigned)
 			if m, ok := memberOf(r); merr == nil && err == nil && (!ok || scope != stream.ClusterScope(m.Cluster)) {
 				merr = errForbidden
 			}
@@ -132,8 +149,8 @@ func memberOf(r *http.Request) (topology.Member, bool) {
 
 // asMember checks an agent's signature against its member's key, as this
 // replica's topology has it; one that has just joined is read from the store.
-func (s *Server) asMember(r *http.Request) (*http.Request, error) {
-	signed, ok, err := wire.ParseSigned(r)
+func (s *Server) asMember(r *http.Request, parse func(*http.Request) (wire.Signed, bool, error)) (*http.Request, error) {
+	signed, ok, err := parse(r)
 	if !ok {
 		return r, errUnauthorized
 	}

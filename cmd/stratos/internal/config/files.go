@@ -57,6 +57,9 @@ func (f *File) Open(ctx context.Context, log *slog.Logger) (c stratos.Config, cl
 			return c, closeStore, fmt.Errorf("blobs.s3: releases cannot be kept: %w", err)
 		}
 		c.Blobs = blobs
+		if c.Backups, err = f.backups(); err != nil {
+			return c, closeStore, err
+		}
 	}
 	cluster, err := f.EtcdConfig(log)
 	if err != nil || cluster == nil {
@@ -172,6 +175,16 @@ func (f *File) Bucket() (*s3.Blobs, error) {
 		Bucket: s.Bucket, Prefix: s.Prefix, Endpoint: s.Endpoint, Region: s.Region,
 		PathStyle: s.PathStyle, RootCAs: roots,
 	}, nil
+}
+
+// backups is where backups of services are kept: beside the releases, under
+// names that are none of theirs.
+func (f *File) backups() (*s3.Blobs, error) {
+	b, err := f.Bucket()
+	if err == nil {
+		b.Prefix += "backups/"
+	}
+	return b, err
 }
 
 // maxFile is the largest file of certificates, bytes.
