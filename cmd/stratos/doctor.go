@@ -73,9 +73,7 @@ func apply(d *doctor.Doctor, path string, flag func(string) bool) error {
 		d.API = f.API
 	}
 	d.Domain = f.Domain
-	if key, needed := f.MasterKeyFile(); needed {
-		d.MasterKey = key
-	}
+	d.MasterKey = f.MasterKeyFile()
 	d.Certificates = certificates(f)
 	if d.Etcd, err = f.EtcdConfig(nil); err != nil {
 		return err

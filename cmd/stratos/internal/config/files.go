@@ -30,13 +30,12 @@ func (f *File) DataDir() string {
 	return f.Dir
 }
 
-// MasterKeyFile is where the master key is, and whether this platform has one:
-// a single one on loopback has nobody to keep secrets with.
-func (f *File) MasterKeyFile() (path string, needed bool) {
-	if path = f.MasterKey; path == "" {
-		path = filepath.Join(f.DataDir(), "master.key")
+// MasterKeyFile is where the master key is.
+func (f *File) MasterKeyFile() string {
+	if f.MasterKey == "" {
+		return filepath.Join(f.DataDir(), "master.key")
 	}
-	return path, f.Store != nil || !f.plain()
+	return f.MasterKey
 }
 
 // Open is [File.Platform], with the files read that it names and its store
@@ -94,8 +93,8 @@ func (f *File) CheckFiles() error {
 
 // checkMasterKey reads the master key, if it is there already.
 func (f *File) checkMasterKey() error {
-	path, needed := f.MasterKeyFile()
-	if _, err := os.Stat(path); !needed || errors.Is(err, fs.ErrNotExist) {
+	path := f.MasterKeyFile()
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil // the first control plane makes it
 	}
 	_, err := ca.LoadOrMakeKey(path)
