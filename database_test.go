@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -98,27 +97,11 @@ func TestDatabase(t *testing.T) {
 	// A backup taken before a table is dropped brings it back.
 	admin := adminOf(t, b.Config())
 	const jobs = "/v1/tenants/default/subscriptions/db/backups"
-	finished := func(path string) (j tenant.Job) {
-		t.Helper()
-		var asked struct{ ID string }
-		require.NoError(t, admin.Post(b.ctx, path, nil, &asked))
-		require.Eventually(t, func() bool {
-			var all []tenant.Job
-			require.NoError(t, admin.Do(b.ctx, http.MethodGet, jobs, nil, &all))
-			i := slices.IndexFunc(all, func(j tenant.Job) bool { return j.ID == asked.ID })
-			require.GreaterOrEqual(t, i, 0)
-			j = all[i]
-			return j.State != tenant.JobWaiting
-		}, patience, 10*time.Millisecond, "%s", path)
-		return j
-	}
-	backup := finished(jobs)
-	require.Equal(t, tenant.JobDone, backup.State, backup.Error)
+	backup := b.finished("db", "")
 	require.Positive(t, backup.Size)
 	b.page("/drop")
 	require.Equal(t, "0 more visits", b.page("/"))
-	restored := finished(jobs + "/" + backup.ID + "/restore")
-	require.Equal(t, tenant.JobDone, restored.State, restored.Error)
+	b.finished("db", "/"+backup.ID+"/restore")
 	require.Equal(t, "3 more visits", b.page("/"))
 	require.Error(t, admin.Post(b.ctx, jobs+"/nothing/restore", nil, nil))
 	require.ErrorContains(t, admin.Post(b.ctx, strings.Replace(jobs, "/db/", "/app/", 1), nil, nil), "it has no service")
@@ -152,14 +135,21 @@ func (b *bed) serves(page string) bool {
 	return err == nil && code == http.StatusOK && body == page
 }
 
-// query asks a service over the balancer's port.
+// query asks a service over the balancer's port whether it lets somebody in.
 func query(as wire.Binding, port int) error {
-	cmd := exec.Command("mariadb", "--no-defaults", "--protocol=tcp", "--skip-ssl", "-h", "127.0.0.1", "-P", fmt.Sprint(port), "-u", as.User, "-e", "DO 0", as.Database)
+	_, err := statement(as, port, "DO 0")
+	return err
+}
+
+// statement runs SQL over the balancer's port.
+func statement(as wire.Binding, port int, sql string) (string, error) {
+	cmd := exec.Command("mariadb", "--no-defaults", "--protocol=tcp", "--skip-ssl", "-h", "127.0.0.1", "-P", fmt.Sprint(port), "-u", as.User, "-N", "-e", sql, as.Database)
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "MYSQL_PWD=" + as.Password}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
 	}
-	return nil
+	return string(out), nil
 }
 
 // killSession ends an instance as a power cut does.

@@ -99,6 +99,9 @@ func (s *slot) first(ctx context.Context, say func(eventKind, string)) (*running
 	if err := s.volumes.await(ctx, func(reason string) { s.waits(reason, say) }); err != nil {
 		return nil, err
 	}
+	if err := s.insist(ctx, say, s.link); err != nil {
+		return nil, err
+	}
 	s.say("release %s starts", short(s.a.Revision))
 	var r *running
 	err = s.insist(ctx, say, func() (err error) {

@@ -77,6 +77,8 @@ type Plan struct {
 	DataDirs []string `json:"dataDirs,omitempty"`
 	// Volumes outlive members and follow them.
 	Volumes []Volume `json:"volumes,omitempty"`
+	// Links lead from the release into volumes.
+	Links []Link `json:"links,omitempty"`
 	// Secrets are names of random values, 32 hex digits each.
 	Secrets []string `json:"secrets,omitempty"`
 	Files   []File   `json:"files,omitempty"`
@@ -125,6 +127,16 @@ type Volume struct {
 	// Exclusive: one runtime at a time. A new release stops the former one
 	// before it starts, and a new member waits for the end of the former one.
 	Exclusive bool `json:"exclusive,omitempty"`
+	// Dirs are made in it where they are not there yet.
+	Dirs []string `json:"dirs,omitempty"`
+}
+
+// Link puts a folder of a volume in the place of a folder of the release, for
+// what a program writes among its own files.
+type Link struct {
+	Path   string `json:"path"`   // in the release; what is there is hidden
+	Volume string `json:"volume"` // by its name
+	Dir    string `json:"dir"`    // in the volume; made where it is not there yet
 }
 
 // Service makes a runtime a provider: dependents connect to it, each with

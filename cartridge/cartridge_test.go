@@ -69,6 +69,29 @@ func TestCheck(t *testing.T) {
 		{"dir's template", func(p *cartridge.Plan) { p.Processes[0].Dir = "{{" }, "processes[0].dir"},
 		{"env's template", func(p *cartridge.Plan) { p.Processes[0].Env["A"] = "{{if true}}" }, "processes[0].env[A]"},
 		{"env's name", func(p *cartridge.Plan) { p.Processes[0].Env = map[string]string{"": "x"} }, "processes[0].env"},
+		{"a volume's folder", func(p *cartridge.Plan) { p.Volumes = []cartridge.Volume{{Name: "v", Dirs: []string{"../x"}}} }, "volumes[0].dirs[0]"},
+		{"a volume twice", func(p *cartridge.Plan) { p.Volumes = []cartridge.Volume{{Name: "v"}, {Name: "v"}} }, "volumes[1].name"},
+		{"a link out of the release", func(p *cartridge.Plan) { linked(p, cartridge.Link{Path: "/x", Volume: "v", Dir: "d"}) }, "links[0].path"},
+		{"a link in the place of the release", func(p *cartridge.Plan) { linked(p, cartridge.Link{Path: ".", Volume: "v", Dir: "d"}) }, "links[0].path"},
+		{"a link out of the volume", func(p *cartridge.Plan) { linked(p, cartridge.Link{Path: "x", Volume: "v", Dir: "../d"}) }, "links[0].dir"},
+		{"a link to no volume", func(p *cartridge.Plan) { linked(p, cartridge.Link{Path: "x", Volume: "w", Dir: "d"}) }, "links[0].volume"},
+		{"links below links", func(p *cartridge.Plan) {
+			linked(p, cartridge.Link{Path: "x", Volume: "v", Dir: "d"}, cartridge.Link{Path: "x/y", Volume: "v", Dir: "e"})
+		}, "links[1].path"},
+		{"a secret without a name", func(p *cartridge.Plan) { p.Secrets = []string{""} }, "secrets[0]"},
+		{"a secret in arguments", func(p *cartridge.Plan) {
+			p.Secrets, p.Processes[0].Args = []string{"s"}, append(p.Processes[0].Args, `{{secret "s"}}`)
+		}, "for files, environments and inputs, never for arguments"},
+		{"a service without a port", func(p *cartridge.Plan) { p.Service = &cartridge.Service{Scheme: "x", Port: "nowhere"} }, "service.port"},
+		{"a backup without a restore", func(p *cartridge.Plan) {
+			p.Service = &cartridge.Service{Scheme: "x", Backup: &cartridge.Action{Args: []string{"/bin/true"}}}
+		}, "give backup and restore, or neither"},
+		{"an action without a program", func(p *cartridge.Plan) { p.Service = &cartridge.Service{Scheme: "x"} }, "service.connect.args"},
+		{"a binding outside of an action", func(p *cartridge.Plan) { p.Processes[0].Env = map[string]string{"X": `{{binding "user"}}`} }, "processes[0].env[X]"},
+		{"a binding in a backup", func(p *cartridge.Plan) {
+			a := &cartridge.Action{Args: []string{"/bin/true"}, Input: `{{binding "user"}}`}
+			p.Service = &cartridge.Service{Scheme: "x", Backup: a, Restore: &cartridge.Action{Args: []string{"/bin/true"}}}
+		}, "service.backup.input"},
 		{"health's kind", func(p *cartridge.Plan) { p.Health.Kind = "icmp" }, "health.kind"},
 		{"health's port", func(p *cartridge.Plan) { p.Health.Port = "x" }, `health.port: there is no port "x"`},
 		{"health's default port", func(p *cartridge.Plan) { p.Ports[0].Name, p.Health.Port = "x", "" }, `health.port: there is no port "http"`},
@@ -199,4 +222,55 @@ func ExampleType() {
 	// Output:
 	// <nil> <nil> nginx
 	// add an index.html: open index.html: file does not exist
+}
+
+// linked gives a plan a volume, and links into it.
+func linked(p *cartridge.Plan, links ...cartridge.Link) {
+	p.Volumes, p.Links = []cartridge.Volume{{Name: "v"}}, links
+}
+
+// TestDefaultsShareNothing: a copy of a plan can be changed without the plan.
+func TestDefaultsShareNothing(t *testing.T) {
+	act := func() cartridge.Action {
+		return cartridge.Action{Args: []string{"a"}, Env: map[string]string{"e": "1"}, Input: "i"}
+	}
+	fresh := func() cartridge.Plan {
+		b, r := act(), act()
+		return cartridge.Plan{
+			Volumes: []cartridge.Volume{{Name: "v", Dirs: []string{"d"}}}, Links: []cartridge.Link{{Path: "x"}}, Secrets: []string{"s"},
+			Service: &cartridge.Service{Connect: act(), Disconnect: act(), Backup: &b, Restore: &r},
+		}
+	}
+	p := fresh()
+	c := p.WithDefaults()
+	c.Volumes[0].Dirs[0], c.Volumes[0].Name, c.Links[0].Path, c.Secrets[0] = "", "", "", ""
+	for _, a := range []*cartridge.Action{&c.Service.Connect, &c.Service.Disconnect, c.Service.Backup, c.Service.Restore} {
+		a.Args[0], a.Input = "", ""
+		a.Env["e"] = "2"
+	}
+	require.Equal(t, fresh(), p)
+	require.Equal(t, cartridge.DefaultAction, c.Service.Connect.Timeout)
+	require.Equal(t, cartridge.DefaultTransfer, c.Service.Backup.Timeout)
+}
+
+func TestActionsAreFilledApart(t *testing.T) {
+	v := cartridge.Vars{
+		Dir: "/d", Ports: map[string]int{"db": 7}, Volumes: map[string]string{"v": "/w"}, Secrets: map[string]string{"root": "xyz"},
+		Binding: &cartridge.Binding{User: "u", Password: "p", Database: "b"},
+	}
+	a := cartridge.Action{
+		Args: []string{"sql", `{{volume "v"}}`, `{{port "db"}}`}, Env: map[string]string{"PW": `{{secret "root"}}`},
+		Input: `{{binding "user"}} {{binding "password"}} {{binding "database"}} {{.Dir}}`,
+	}
+	full, err := a.Expand(v)
+	require.NoError(t, err)
+	require.Equal(t, cartridge.Action{Args: []string{"sql", "/w", "7"}, Env: map[string]string{"PW": "xyz"}, Input: "u p b /d"}, full)
+	require.Equal(t, `{{volume "v"}}`, a.Args[1], "the action is as it was")
+	for _, arg := range []string{`{{secret "root"}}`, `{{binding "password"}}`, `{{binding "colour"}}`} {
+		_, err := cartridge.Action{Args: []string{"sql", arg}}.Expand(v)
+		require.ErrorContains(t, err, "args[1]", arg)
+	}
+	v.Binding = nil
+	_, err = a.Expand(v)
+	require.ErrorContains(t, err, "input: no binding")
 }

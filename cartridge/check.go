@@ -34,6 +34,7 @@ func (p Plan) Check() error {
 	c.health(p.Health, p.Ports)
 	c.stop(p.Stop)
 	c.volumes(p.Volumes)
+	c.links(p)
 	c.secrets(p.Secrets)
 	c.service(p, programs)
 	sample := Vars{
@@ -234,6 +235,34 @@ func (c *checker) volumes(volumes []Volume) {
 			c.add("volumes[%d].name: %q is no name, or there twice: use a-z, 0-9 and -, a letter first", i, v.Name)
 		}
 		seen[v.Name] = true
+		for j, d := range v.Dirs {
+			c.below(fmt.Sprintf("volumes[%d].dirs[%d]", i, j), d, "the volume")
+		}
+	}
+}
+
+func (c *checker) links(p Plan) {
+	var paths []string
+	for i, l := range p.Links {
+		field := fmt.Sprintf("links[%d]", i)
+		c.below(field+".path", l.Path, "the release")
+		c.below(field+".dir", l.Dir, "the volume")
+		if !slices.ContainsFunc(p.Volumes, func(v Volume) bool { return v.Name == l.Volume }) {
+			c.add("%s.volume: there is no volume %q", field, l.Volume)
+		}
+		for _, o := range paths {
+			if o == l.Path || strings.HasPrefix(o, l.Path+"/") || strings.HasPrefix(l.Path, o+"/") {
+				c.add("%s.path: %q and %q are in each other's way", field, l.Path, o)
+			}
+		}
+		paths = append(paths, l.Path)
+	}
+}
+
+// below refuses what is no clean path below a folder.
+func (c *checker) below(field, path, of string) {
+	if path == "." || !filepath.IsLocal(path) || path != filepath.Clean(path) || strings.ContainsRune(path, 0) {
+		c.add("%s: %q is no clean path below %s", field, path, of)
 	}
 }
 

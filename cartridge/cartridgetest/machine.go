@@ -50,8 +50,10 @@ func newMachine(t testing.TB, typ cartridge.Type, c Case) *machine {
 	for _, name := range p.Secrets {
 		m.secrets[name] = strings.ToLower(rand.Text())
 	}
-	for _, dir := range m.volumes() {
-		m.mkdir(dir)
+	for _, v := range p.Volumes {
+		for _, d := range append([]string{"."}, v.Dirs...) {
+			m.mkdir(filepath.Join(m.volumes()[v.Name], d))
+		}
 	}
 	for name, text := range c.Files {
 		file := filepath.Join(m.release(), name)
@@ -63,6 +65,13 @@ func newMachine(t testing.TB, typ cartridge.Type, c Case) *machine {
 	}
 	for _, d := range append([]string{"."}, p.DataDirs...) {
 		m.mkdir(filepath.Join(m.data(), d))
+	}
+	for _, l := range p.Links {
+		to, at := filepath.Join(m.volumes()[l.Volume], l.Dir), filepath.Join(m.release(), l.Path)
+		m.mkdir(to)
+		require.NoError(t, os.RemoveAll(at))
+		require.NoError(t, os.MkdirAll(filepath.Dir(at), 0o755))
+		require.NoError(t, os.Symlink(to, at))
 	}
 	return m
 }

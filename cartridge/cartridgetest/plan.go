@@ -94,7 +94,14 @@ func userEnvIsLiteral(t *testing.T, typ cartridge.Type, c Case) {
 		for _, port := range p.Ports {
 			ports[port.Name] = 1
 		}
-		full, err := p.Expand(cartridge.Vars{Ports: ports, Release: "/r", Dir: "/d", Data: "/v"})
+		v := cartridge.Vars{Ports: ports, Release: "/r", Dir: "/d", Data: "/v", Volumes: map[string]string{}, Secrets: map[string]string{}}
+		for _, volume := range p.Volumes {
+			v.Volumes[volume.Name] = "/w/" + volume.Name
+		}
+		for _, secret := range p.Secrets {
+			v.Secrets[secret] = "s"
+		}
+		full, err := p.Expand(v)
 		require.NoError(t, err)
 		found := c.NoEnv
 		for _, pr := range full.Processes {

@@ -87,7 +87,7 @@ func TestRequests(t *testing.T) {
 			require.NotContains(t, body, "PASSWORD")
 		})
 	}
-	require.FileExists(t, filepath.Join(r.Data, "kept"))
+	require.FileExists(t, filepath.Join(r.Volume("shared"), "data", "kept"))
 	require.Contains(t, r.Log(), "secret detail", "errors are in the log")
 	r.Stop()
 }

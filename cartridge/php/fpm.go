@@ -6,8 +6,11 @@ import (
 	"github.com/gostratos/stratos/cartridge"
 )
 
-// sessions is the folder of the session files, below {{.Data}}.
-const sessions = "sessions"
+// volume is what the members share, and sessions the folder of the session files in it.
+const (
+	volume   = "shared"
+	sessions = "sessions"
+)
 
 // process runs php-fpm in the foreground (-F) with its log on stderr (-O).
 //
@@ -80,7 +83,7 @@ php_admin_flag[log_errors] = on
 php_admin_flag[expose_php] = off
 php_admin_value[upload_tmp_dir] = "{{.Dir}}/tmp"
 php_admin_value[sys_temp_dir] = "{{.Dir}}/tmp"
-php_value[session.save_path] = "{{.Data}}/` + sessions + `"
+php_value[session.save_path] = "{{volume "` + volume + `"}}/` + sessions + `"
 php_value[session.gc_probability] = 1
 php_value[session.gc_divisor] = 1000
 php_value[upload_max_filesize] = 64M

@@ -11,12 +11,16 @@
 //	              itself, the first that has an index.php or index.html
 //	memory_limit  of one request, as in php.ini: default 128M
 //	children      requests served at the same time: default 8
+//	shared        folders of the repository, separated by spaces, that all
+//	              members share and releases leave alone: what visitors upload.
+//	              Default: wp-content/uploads, for WordPress
 //
 // # Environment
 //
-// What the subscription sets is there for getenv and $_ENV. DATA_DIR names the
-// folder that outlives the release; sessions are kept below it, so that a
-// new release logs nobody out. The release itself is read-only.
+// What the subscription sets is there for getenv and $_ENV. DATA_DIR names a
+// folder that all members on a machine share, and that outlives them. Sessions
+// are kept below it, so that neither another member nor a new release logs
+// anybody out. The release itself is read-only.
 package php
 
 import (
@@ -59,7 +63,7 @@ func (Type) Plan(in cartridge.Input) (cartridge.Plan, error) {
 		HTTP:      nginxHTTP,
 		Server:    nginxServer,
 	}
-	env := map[string]string{"DATA_DIR": "{{.Data}}"}
+	env := map[string]string{"DATA_DIR": `{{volume "` + volume + `"}}/data`}
 	for k, v := range in.Env {
 		env[k] = cartridge.Literal(v)
 	}
@@ -73,7 +77,8 @@ func (Type) Plan(in cartridge.Input) (cartridge.Plan, error) {
 		},
 		Ports:     []cartridge.Port{{Name: "http", Protocol: "http"}},
 		Dirs:      append(web.Dirs(), "tmp"),
-		DataDirs:  []string{sessions},
+		Volumes:   []cartridge.Volume{{Name: volume, Dirs: []string{sessions, "data"}}},
+		Links:     c.links(),
 		Files:     []cartridge.File{{Path: "fpm.conf", Content: c.fpm()}, web.File()},
 		Processes: []cartridge.Process{process(env), web.Process()},
 		Health:    cartridge.Health{Kind: cartridge.HealthHTTP, Port: "http", Path: "/"},
@@ -88,6 +93,7 @@ type config struct {
 	root     string
 	memory   string
 	children int
+	shared   []string // below root, clean
 }
 
 func configure(in cartridge.Input) (config, error) {
@@ -102,6 +108,8 @@ func configure(in cartridge.Input) (config, error) {
 				return c, fmt.Errorf("setting memory_limit: %q is no size: write for example 128M", v)
 			}
 			c.memory = v
+		case "shared":
+			c.shared = strings.Fields(v)
 		case "children":
 			n, err := strconv.Atoi(v)
 			if err != nil || n < 1 || n > 256 {
@@ -109,7 +117,7 @@ func configure(in cartridge.Input) (config, error) {
 			}
 			c.children = n
 		default:
-			return c, fmt.Errorf("setting %s: php knows root, memory_limit and children", k)
+			return c, fmt.Errorf("setting %s: php knows root, memory_limit, children and shared", k)
 		}
 	}
 	if err := cartridge.CheckEnv(in.Env); err != nil {
@@ -118,7 +126,36 @@ func configure(in cartridge.Input) (config, error) {
 	if _, ok := in.Env["PORT"]; ok {
 		return c, errors.New("env PORT: the platform chooses the port: remove the variable")
 	}
-	return c, c.find(in.Release)
+	if err := c.find(in.Release); err != nil {
+		return c, err
+	}
+	return c, c.share(in.Release)
+}
+
+// share checks the folders that members share.
+func (c *config) share(release fs.FS) error {
+	if len(c.shared) == 0 && regular(release, path.Join(c.root, "wp-includes/version.php")) {
+		c.shared = []string{"wp-content/uploads"}
+	}
+	for i, dir := range c.shared {
+		if dir = strings.TrimSuffix(dir, "/"); dir == "." || !fs.ValidPath(dir) || strings.HasPrefix(dir, ".git") {
+			return fmt.Errorf("setting shared: %q is no folder of the repository: write one like storage/uploads", c.shared[i])
+		}
+		entries, err := fs.ReadDir(release, path.Join(c.root, dir))
+		if err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), ".") }) {
+			return fmt.Errorf("setting shared: the repository has files in %s, which would be hidden: remove them there", dir)
+		}
+		c.shared[i] = dir
+	}
+	return nil
+}
+
+// links lead from the shared folders into the volume.
+func (c config) links() (all []cartridge.Link) {
+	for _, dir := range c.shared {
+		all = append(all, cartridge.Link{Path: path.Join(c.root, dir), Volume: volume, Dir: "files/" + dir})
+	}
+	return all
 }
 
 // find sets the root, or checks the one that is set.

@@ -49,6 +49,27 @@ func TestRoot(t *testing.T) {
 	}
 }
 
+func TestShared(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		release fstest.MapFS
+		set     map[string]string
+		want    []cartridge.Link
+	}{
+		{"nothing", files("index.php"), nil, nil},
+		{"WordPress", files("index.php", "wp-includes/version.php"), nil, []cartridge.Link{{Path: "wp-content/uploads", Volume: "shared", Dir: "files/wp-content/uploads"}}},
+		{"WordPress below", files("web/index.php", "web/wp-includes/version.php"), nil, []cartridge.Link{{Path: "web/wp-content/uploads", Volume: "shared", Dir: "files/wp-content/uploads"}}},
+		{"set", files("index.php", "up/.gitkeep"), map[string]string{"shared": " up/ a/b "}, []cartridge.Link{{Path: "up", Volume: "shared", Dir: "files/up"}, {Path: "a/b", Volume: "shared", Dir: "files/a/b"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := php.Type{}.Plan(cartridge.Input{Release: tt.release, Settings: tt.set})
+			require.NoError(t, err)
+			require.NoError(t, p.Check())
+			require.Equal(t, tt.want, p.Links)
+		})
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -69,13 +90,20 @@ func TestRefusals(t *testing.T) {
 		{"memory without digits", files("index.php"), nil, map[string]string{"memory_limit": "M"}, "memory_limit"},
 		{"no children", files("index.php"), nil, map[string]string{"children": "0"}, "children"},
 		{"children that are no number", files("index.php"), nil, map[string]string{"children": "8; x"}, "children"},
+		{"shared out of the repository", files("index.php"), nil, map[string]string{"shared": "up ../x"}, `setting shared: "../x" is no folder`},
+		{"shared, all of it", files("index.php"), nil, map[string]string{"shared": "."}, "setting shared"},
+		{"shared, and in the repository", files("index.php", "up/x.png"), nil, map[string]string{"shared": "up"}, "has files in up, which would be hidden"},
+		{"shared folders in each other", files("index.php"), nil, map[string]string{"shared": "a a/b"}, "in each other's way"},
 		{"unknown setting", files("index.php"), nil, map[string]string{"memory": "1"}, "php knows root"},
 		{"port", files("index.php"), map[string]string{"PORT": "80"}, nil, "remove the variable"},
 		{"bad variable", files("index.php"), map[string]string{"A=B": "1"}, nil, "no name of a variable"},
 		{"broken lock file", fstest.MapFS{"index.php": {}, "composer.lock": {Data: []byte("{")}}, nil, nil, "composer.lock"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := php.Type{}.Plan(cartridge.Input{Release: tt.release, Env: tt.env, Settings: tt.set})
+			p, err := php.Type{}.Plan(cartridge.Input{Release: tt.release, Env: tt.env, Settings: tt.set})
+			if err == nil {
+				err = p.Check()
+			}
 			require.ErrorContains(t, err, tt.want)
 		})
 	}
