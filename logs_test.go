@@ -69,3 +69,34 @@ func TestLogsAreSeenAndKept(t *testing.T) {
 	require.ErrorAs(t, admin.FollowLogs(b.ctx, tenant.Default, "A", client.LogQuery{}, nil), &answer)
 	require.Equal(t, 400, answer.Code)
 }
+
+// TestLogsOfFiles: what a program writes into its own file is in the log, also
+// when the file was rotated.
+func TestLogsOfFiles(t *testing.T) {
+	b := newBed(t)
+	d := definition(t, `
+name: writes
+plan:
+  programs: [{names: [python3], package: python3}]
+  ports: [{name: http}]
+  files:
+  - path: start.sh
+    content: |
+      echo "level=warn written to a file" >app.log
+      mv app.log app.log.1
+      echo "and to the next" >app.log
+      exec "$@"
+  logs: [app.log]
+  processes:
+  - {name: web, args: [/bin/sh, "{{.Dir}}/start.sh", python3, -m, http.server, --bind, 127.0.0.1, '{{port "http"}}'], dir: "{{.Dir}}"}
+  health: {path: '/'}
+`)
+	_, err := b.PutCartridge(b.ctx, "", d)
+	require.NoError(t, err)
+	require.NoError(t, b.Subscribe(b.ctx, tenant.Subscription{Alias: app, Cartridge: "writes"}), "it reads no release")
+	admin := adminOf(t, b.Config())
+	require.Eventually(t, func() bool {
+		lines, err := admin.Logs(b.ctx, tenant.Default, app, client.LogQuery{Text: "and to the next"})
+		return err == nil && len(lines) == 1 && lines[0].Source == "app.log"
+	}, patience, 20*time.Millisecond)
+}

@@ -27,6 +27,7 @@ type running struct {
 	site  site
 	found map[string]string // the plan's programs
 	procs []*process
+	tails *tails        // nil before any of them runs
 	ended chan *process // the processes that ended by themselves
 	acts  acts
 }
@@ -57,6 +58,7 @@ func (b *box) startRuntime(plan cartridge.Plan, at site, add func(source, line s
 	if err := layOut(r.plan, at.layout); err != nil {
 		return nil, err
 	}
+	r.tails = followFiles(at.Dir, r.plan.Logs, add)
 	for _, c := range commands {
 		if err := r.start(c, add); err != nil {
 			return nil, errors.Join(err, r.stop(0))
@@ -217,6 +219,8 @@ func (r *running) stopAll(grace time.Duration) (map[*process]string, error) {
 		errs = append(errs, err)
 		r.box.groups.remove(p.pid())
 	}
+	r.tails.stop()
+	r.tails = nil
 	return how, errors.Join(errs...)
 }
 

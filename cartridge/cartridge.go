@@ -75,6 +75,10 @@ type Plan struct {
 	// DataDirs are made in {{.Data}} where they are not there yet; what is in
 	// them stays from release to release.
 	DataDirs []string `json:"dataDirs,omitempty"`
+	// Logs are files below {{.Dir}} that processes write lines to, which become
+	// part of the log. What is moved away, or copied to NAME.1 and cut short, is
+	// read to its end.
+	Logs []string `json:"logs,omitempty"`
 	// Volumes outlive members and follow them.
 	Volumes []Volume `json:"volumes,omitempty"`
 	// Links lead from the release into volumes.

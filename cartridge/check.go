@@ -33,6 +33,9 @@ func (p Plan) Check() error {
 	c.processes(p.Processes, programs)
 	c.health(p.Health, p.Ports)
 	c.stop(p.Stop)
+	for i, f := range p.Logs {
+		c.below(fmt.Sprintf("logs[%d]", i), f, "the runtime's folder")
+	}
 	c.volumes(p.Volumes)
 	c.links(p)
 	c.secrets(p.Secrets)

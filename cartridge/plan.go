@@ -123,6 +123,7 @@ func (p Plan) clone() Plan {
 	}
 	p.Ports, p.Files = slices.Clone(p.Ports), slices.Clone(p.Files)
 	p.Dirs, p.DataDirs = slices.Clone(p.Dirs), slices.Clone(p.DataDirs)
+	p.Logs = slices.Clone(p.Logs)
 	p.Volumes, p.Secrets, p.Links = slices.Clone(p.Volumes), slices.Clone(p.Secrets), slices.Clone(p.Links)
 	for i, v := range p.Volumes {
 		p.Volumes[i].Dirs = slices.Clone(v.Dirs)
