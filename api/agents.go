@@ -13,6 +13,7 @@ import (
 	"github.com/gostratos/stratos/artifact"
 	"github.com/gostratos/stratos/autoscale"
 	"github.com/gostratos/stratos/cloud/controller"
+	"github.com/gostratos/stratos/store"
 	"github.com/gostratos/stratos/topology"
 )
 
@@ -141,7 +142,8 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// archive hands out the files of the release that the member should serve, or serves.
+// archive hands out the files of the release that the member should serve, or
+// serves, or goes back to: the one that is current in its cluster.
 func (s *Server) archive(w http.ResponseWriter, r *http.Request) error {
 	m, err := s.memberNow(r)
 	if err != nil {
@@ -149,7 +151,13 @@ func (s *Server) archive(w http.ResponseWriter, r *http.Request) error {
 	}
 	digest := r.PathValue("digest")
 	if !(m.Assigned != nil && m.Assigned.Archive == digest || m.Serving != nil && m.Serving.Release.Archive == digest) {
-		return errForbidden
+		c, err := store.Read[topology.Cluster](r.Context(), s.Store, topology.ClusterKey(m.Cluster))
+		if err != nil {
+			return err
+		}
+		if c.Value.Current == nil || c.Value.Current.Archive != digest {
+			return errForbidden
+		}
 	}
 	b, err := s.Blobs.Get(r.Context(), artifact.Digest(digest))
 	if err != nil {

@@ -41,6 +41,7 @@ type bed struct {
 	keys     map[topology.MemberID]ed25519.PrivateKey
 	archive  artifact.Digest
 	other    artifact.Digest
+	current  artifact.Digest // of a's cluster
 }
 
 // wishes is the platform: it remembers what it was asked.
@@ -74,7 +75,7 @@ func newBed(t *testing.T) *bed {
 		require.NoError(t, err)
 		return d
 	}
-	b.archive, b.other = put("the archive"), put("another archive")
+	b.archive, b.other, b.current = put("the archive"), put("another archive"), put("what is current")
 	plan := put(`{"v":1,"cartridge":"proc"}`)
 	for _, c := range []topology.ClusterID{"default.a", "default.b"} {
 		id := topology.MemberID("member-of-" + string(c[len(c)-1:]))
@@ -82,7 +83,11 @@ func newBed(t *testing.T) *bed {
 		require.NoError(t, err)
 		b.keys[id] = key
 		hash := sha256.Sum256([]byte("join-" + id))
-		b.put(topology.ClusterKey(c), topology.Cluster{ID: c, Tenant: "default"})
+		cluster := topology.Cluster{ID: c, Tenant: "default"}
+		if c == "default.a" {
+			cluster.Current = &topology.Release{Revision: "r0", Archive: string(b.current)}
+		}
+		b.put(topology.ClusterKey(c), cluster)
 		b.put(topology.MemberKey(c, id), topology.Member{
 			ID: id, Cluster: c, State: topology.Starting, Address: "127.0.0.1", Instance: "i", JoinHash: hash[:],
 			PublicKey: key.Public().(ed25519.PublicKey),
@@ -212,6 +217,8 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{"assignment, with another's key", "GET", wire.AssignmentPath, "", signed(a, "member-of-b", time.Now()), 401},
 		{"assignment, an old signature", "GET", wire.AssignmentPath, "", signed(a, a, time.Now().Add(-wire.Skew-time.Minute)), 401},
 		{"archive, its own", "GET", mine, "", agentOf(a), 200},
+		{"archive, current in its cluster", "GET", wire.ArchivePath + string(b.current), "", agentOf(a), 200},
+		{"archive, current in another's", "GET", wire.ArchivePath + string(b.current), "", agentOf("member-of-b"), 403},
 		{"archive, another", "GET", wire.ArchivePath + string(b.other), "", agentOf(a), 403},
 		{"archive, nobody", "GET", mine, "", nobody, 401},
 		{"status, no JSON", "POST", wire.StatusPath, "x", agentOf(a), 400},

@@ -61,6 +61,7 @@ find_missing() {
 	[ -z "$test" ] || have ip || missing ip iproute2
 	[ -z "$test" ] || there /usr/share/wordpress/wp-content/themes/twentytwentythree/theme.json ||
 		missing wordpress 'wordpress wordpress-theme-twentytwentythree php-gd php-xml php-mbstring php-curl'
+	[ -z "$test" ] || there /usr/share/java/mariadb-java-client.jar || missing mariadb-java-client libmariadb-java
 	[ -z "$test" ] || have redis-server || missing redis-server redis-server
 	[ -z "$test" ] || there /usr/share/tomcat10-examples/examples/index.html || missing tomcat-examples tomcat10-examples
 }

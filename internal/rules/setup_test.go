@@ -53,6 +53,7 @@ for p; do
 	iproute2) p=ip ;;
 	tomcat10-user) at=$SETUP_ROOT/usr/share/tomcat10/lib; mkdir -p "$at"; : >"$at/catalina.jar"; continue ;;
 	wordpress) at=$SETUP_ROOT/usr/share/wordpress/wp-content/themes/twentytwentythree; mkdir -p "$at"; : >"$at/theme.json"; continue ;;
+	libmariadb-java) at=$SETUP_ROOT/usr/share/java; mkdir -p "$at"; : >"$at/mariadb-java-client.jar"; continue ;;
 	php-mysql) at=$SETUP_ROOT/usr/lib/php/20220829; mkdir -p "$at"; : >"$at/mysqli.so"; continue ;;
 	tomcat10-examples) at=$SETUP_ROOT/usr/share/tomcat10-examples/examples; mkdir -p "$at"; : >"$at/index.html"; continue ;;
 	-*|install) continue ;;
@@ -117,7 +118,7 @@ func (s *system) setup(args ...string) (code int, output string) {
 const (
 	packages   = "git php-fpm nginx-light python3 default-jre-headless tomcat10-user php-mysql mariadb-server bubblewrap"
 	everything = "noninteractive install -y --no-install-recommends " + packages + " quiet\n"
-	tests      = "noninteractive install -y --no-install-recommends " + packages + " gcc libc6-dev iproute2 wordpress wordpress-theme-twentytwentythree php-gd php-xml php-mbstring php-curl redis-server tomcat10-examples quiet\n"
+	tests      = "noninteractive install -y --no-install-recommends " + packages + " gcc libc6-dev iproute2 wordpress wordpress-theme-twentytwentythree php-gd php-xml php-mbstring php-curl libmariadb-java redis-server tomcat10-examples quiet\n"
 )
 
 // programs are what the packages of users hold, as the script calls them.
@@ -126,7 +127,7 @@ const programs = "git php-fpm nginx python3 java tomcat php-mysql mariadbd bwrap
 // most puts there what a test is not about.
 func (s *system) most() {
 	s.has("git", "python3", "gcc", "ip", "java", "mariadbd", "bwrap", "redis-server")
-	for _, file := range []string{"usr/share/wordpress/wp-content/themes/twentytwentythree/theme.json", "usr/lib/php/20220829/mysqli.so", "usr/share/tomcat10/lib/catalina.jar", "usr/share/tomcat10-examples/examples/index.html"} {
+	for _, file := range []string{"usr/share/java/mariadb-java-client.jar", "usr/share/wordpress/wp-content/themes/twentytwentythree/theme.json", "usr/lib/php/20220829/mysqli.so", "usr/share/tomcat10/lib/catalina.jar", "usr/share/tomcat10-examples/examples/index.html"} {
 		require.NoError(s.t, os.MkdirAll(filepath.Dir(s.path(file)), 0o755))
 		s.write(file, "")
 	}
