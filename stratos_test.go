@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ import (
 	"github.com/gostratos/stratos"
 	"github.com/gostratos/stratos/artifact"
 	"github.com/gostratos/stratos/autoscale"
+	"github.com/gostratos/stratos/balancer"
 	"github.com/gostratos/stratos/cartridge"
 	"github.com/gostratos/stratos/cartridge/php"
 	"github.com/gostratos/stratos/cartridge/proc"
@@ -274,10 +276,29 @@ func (b *bed) awaitOf(id topology.ClusterID, what string, ok func(*topology.Clus
 			b.t.Fatalf("waiting until %s: %v\n%s", what, err, b.describe())
 		}
 		if c := v.Cluster(id); c != nil && ok(c) {
+			b.awaitRouted(v, id)
 			return c
 		}
 		rev = v.Rev
 	}
+}
+
+// awaitRouted waits until the balancer knows what a view says of a cluster that
+// serves: it follows the topology, a moment later.
+func (b *bed) awaitRouted(v *topology.View, id topology.ClusterID) {
+	b.t.Helper()
+	wanted := balancer.Routes(v).Clusters[id]
+	if wanted == nil || wanted.Vacant {
+		return
+	}
+	require.Eventually(b.t, func() bool {
+		t := b.Applied()
+		if t == nil {
+			return false
+		}
+		got := t.Clusters[id]
+		return t.Rev > v.Rev || got != nil && reflect.DeepEqual(got, wanted)
+	}, patience, time.Millisecond, "the balancer does not know %+v", wanted)
 }
 
 func (b *bed) view() *topology.ClusterView {
