@@ -41,6 +41,7 @@ import (
 
 	"github.com/gostratos/stratos/agent/wire"
 	"github.com/gostratos/stratos/artifact"
+	"github.com/gostratos/stratos/artifact/webhook"
 	"github.com/gostratos/stratos/autoscale"
 	"github.com/gostratos/stratos/balancer"
 	"github.com/gostratos/stratos/cartridge"
@@ -54,6 +55,9 @@ import (
 // Platform is what the API asks of the platform: wishes, checked and recorded.
 type Platform interface {
 	Synchronise(ctx context.Context, t tenant.ID, alias string) error
+	Switch(ctx context.Context, t tenant.ID, alias, ref string) error
+	Webhook(ctx context.Context, t tenant.ID, alias string) (secret string, err error)
+	RenewWebhook(ctx context.Context, t tenant.ID, alias string) error
 	Scale(ctx context.Context, t tenant.ID, alias string, minimum, maximum int) error
 	Connect(ctx context.Context, t tenant.ID, dependent, provider string) error
 	Disconnect(ctx context.Context, t tenant.ID, dependent, provider string) error
@@ -139,6 +143,8 @@ func (s *Server) Handler(stop context.Context, id store.ID) http.Handler {
 	mux.Handle("GET "+subscription, s.admin(s.subscription))
 	mux.Handle("POST "+subscription+"/synchronise", s.admin(s.synchronise))
 	mux.Handle("POST "+subscription+"/scale", s.admin(s.scale))
+	mux.Handle("PUT "+subscription+"/ref", s.bearing(s.switchRef, tenant.TokenAdmin))
+	s.webhookRoutes(mux, subscription)
 	mux.Handle("PUT "+subscription+"/connections/{provider}", s.admin(s.connect))
 	mux.Handle("DELETE "+subscription+"/connections/{provider}", s.admin(s.disconnect))
 	mux.Handle("GET "+subscription+"/logs", s.led(s.bearing(s.logs(stop), tenant.TokenAdmin)))
@@ -146,11 +152,13 @@ func (s *Server) Handler(stop context.Context, id store.ID) http.Handler {
 	return bounded(mux)
 }
 
-// bounded keeps every body small but those of backups.
+// bounded keeps every body small but those of backups and of webhooks, which
+// bound their own.
 func bounded(h http.Handler) http.Handler {
 	small := http.MaxBytesHandler(h, MaxBody)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, wire.JobsPath) {
+		if r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, wire.JobsPath) ||
+			r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, hooksPath) {
 			h.ServeHTTP(w, r)
 			return
 		}
@@ -205,6 +213,10 @@ var statuses = []struct {
 	{errNoBackup, http.StatusNotImplemented},
 	{errBackingUp, http.StatusConflict},
 	{ErrInUse, http.StatusConflict},
+	{ErrRepository, http.StatusUnprocessableEntity},
+	{webhook.ErrSignature, http.StatusForbidden},
+	{webhook.ErrTooLarge, http.StatusRequestEntityTooLarge},
+	{webhook.ErrBody, http.StatusBadRequest},
 	{errNoJob, http.StatusNotFound},
 	{errStoreAway, http.StatusServiceUnavailable},
 	{store.ErrFull, http.StatusInsufficientStorage},

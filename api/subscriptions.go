@@ -96,6 +96,22 @@ func (s *Server) synchronise(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// switchRef lets the subscription follow another branch or tag, or stay at a commit.
+func (s *Server) switchRef(w http.ResponseWriter, r *http.Request) error {
+	var to struct{ Ref *string }
+	if err := decode(r, &to); err != nil {
+		return err
+	}
+	if to.Ref == nil {
+		return fmt.Errorf(`%w: want {"ref": "a branch, a tag or a commit"}; an empty one is the default branch`, errBadRequest)
+	}
+	if err := s.Platform.Switch(r.Context(), tenant.ID(r.PathValue("tenant")), r.PathValue("alias"), *to.Ref); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
 func (s *Server) scale(w http.ResponseWriter, r *http.Request) error {
 	var size struct{ Min, Max *int }
 	if err := decode(r, &size); err != nil {

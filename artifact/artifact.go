@@ -108,8 +108,42 @@ type Repository struct {
 	Ref  string `json:"ref,omitempty"`
 	Head string `json:"head,omitempty"` // the newest revision whose release is recorded
 	// Error says why the repository could not be read; empty when it can.
-	Error string    `json:"error,omitempty"`
-	At    time.Time `json:"at"`
+	Error string `json:"error,omitempty"`
+	// Problem is the kind of Error, for programs; empty when there is none.
+	Problem Problem   `json:"problem,omitempty"`
+	At      time.Time `json:"at"`
+}
+
+// Problem says why a repository gives no release.
+type Problem string
+
+// The problems of repositories. What runs goes on; the repository is looked at
+// again and again, so that nothing but the cure is needed.
+const (
+	RepoAuthFailed  Problem = "REPO_AUTH_FAILED"   // it refuses the credentials, or needs some
+	RepoNotFound    Problem = "REPO_NOT_FOUND"     // it is not there, or not for us to read
+	RepoURLRefused  Problem = "REPO_URL_REFUSED"   // see CheckURL
+	RepoUnreachable Problem = "REPO_UNREACHABLE"   // no answer, or one that is not understood
+	RefNotFound     Problem = "REPO_REF_NOT_FOUND" // no such branch, tag or commit; a deleted branch
+	ReleaseLate     Problem = "RELEASE_LATE"       // the platform's own trouble; it tries again
+)
+
+// problemOf is the kind of an error.
+func problemOf(err error) Problem {
+	var internal *internalError
+	switch {
+	case errors.Is(err, ErrAuth):
+		return RepoAuthFailed
+	case errors.Is(err, ErrNoRef):
+		return RefNotFound
+	case errors.Is(err, ErrNoRepository):
+		return RepoNotFound
+	case errors.Is(err, ErrURL):
+		return RepoURLRefused
+	case errors.As(err, &internal), errors.Is(err, ErrTransient):
+		return ReleaseLate
+	}
+	return RepoUnreachable
 }
 
 // BuildFunc plans and builds the files in dir in place: it returns the plan as

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -161,6 +163,7 @@ func TestUnreadableRepositoryIsSaid(t *testing.T) {
 	b.follow(repo)
 	b.start("a")
 	require.Contains(t, b.sync().Error, "no such branch")
+	require.Equal(t, artifact.RefNotFound, b.repository().Value.Problem)
 	mod := b.repository().Mod
 	require.Contains(t, b.sync().Error, "no such branch")
 	require.Equal(t, mod, b.repository().Mod)
@@ -168,10 +171,50 @@ func TestUnreadableRepositoryIsSaid(t *testing.T) {
 	head := repo.Commit("one")
 	require.Equal(t, head, b.sync().Head)
 	require.Empty(t, b.repository().Value.Error)
+	require.Empty(t, b.repository().Value.Problem)
 	require.NoError(t, os.RemoveAll(repo.Dir))
 	gone := b.sync()
+	require.Equal(t, artifact.RepoNotFound, gone.Problem)
 	require.Contains(t, gone.Error, artifact.ErrNoRepository.Error())
 	require.Equal(t, head, gone.Head, "what is known stays")
+}
+
+// TestProblemsHaveNames: programs tell the kinds of trouble apart.
+func TestProblemsHaveNames(t *testing.T) {
+	b := newBench(t)
+	b.start("a")
+	answers := func(code int) string {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }))
+		t.Cleanup(server.Close)
+		return server.URL + "/x.git"
+	}
+	for url, want := range map[string]artifact.Problem{
+		answers(http.StatusUnauthorized):        artifact.RepoAuthFailed,
+		answers(http.StatusNotFound):            artifact.RepoNotFound,
+		answers(http.StatusInternalServerError): artifact.RepoUnreachable,
+		"file:///etc":                           artifact.RepoURLRefused,
+	} {
+		b.Set(map[artifact.Key]artifact.Wish{shop: {URL: url}})
+		require.Equal(t, want, b.sync().Problem, "%s: %s", url, b.repository().Value.Error)
+	}
+}
+
+// TestKeptCommitNeedsNoRepository: it is not asked for a commit whose release is there.
+func TestKeptCommitNeedsNoRepository(t *testing.T) {
+	b, repo := newBench(t), artifacttest.NewRepo(t)
+	one := repo.Commit("one")
+	b.follow(repo)
+	b.start("a")
+	require.Equal(t, one, b.sync().Head)
+	two := repo.Commit("two")
+	require.Equal(t, two, b.sync().Head)
+	require.NoError(t, os.RemoveAll(repo.Dir))
+	b.Set(map[artifact.Key]artifact.Wish{shop: {URL: artifact.Dir(repo.Dir), Ref: strings.ToUpper(one)}})
+	got := b.sync()
+	require.Equal(t, one, got.Head)
+	require.Empty(t, got.Error)
+	b.Set(map[artifact.Key]artifact.Wish{shop: {URL: artifact.Dir(repo.Dir), Ref: strings.Repeat("a", 40)}})
+	require.Equal(t, artifact.RepoNotFound, b.sync().Problem)
 }
 
 func TestBuiltRevisionsAreNotBuiltAgain(t *testing.T) {

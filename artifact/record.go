@@ -54,7 +54,7 @@ func (r *run) late(ctx context.Context, j *job, why error) (Repository, error) {
 	if errors.As(why, &internal) {
 		r.log().Error("making a release failed; trying again", "key", j.key, "error", internal.err)
 	}
-	now := Repository{URL: j.wish.URL, Ref: j.wish.Ref, Head: j.repo.Value.Head, Error: clip(why.Error())}
+	now := Repository{URL: j.wish.URL, Ref: j.wish.Ref, Head: j.repo.Value.Head, Error: clip(why.Error()), Problem: problemOf(why)}
 	if now.Error != j.repo.Value.Error {
 		r.log().Warn("repository gives no release; trying again", "key", j.key, "error", now.Error)
 	}

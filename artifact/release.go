@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/gostratos/stratos/artifact/archive"
@@ -58,7 +59,20 @@ func (r *run) look(ctx context.Context, k Key, wish Wish) (Repository, error) {
 	return r.make(ctx, j)
 }
 
+// resolve says which revision is wanted. A commit whose release is recorded
+// needs no repository: going back to it works when that is away, or has
+// forgotten the commit.
 func (r *run) resolve(ctx context.Context, j *job) (string, error) {
+	if isHash(j.wish.Ref) {
+		revision := strings.ToLower(j.wish.Ref)
+		kept, err := readOr[Release](ctx, r.Store, ReleaseKey(j.key, revision))
+		if err != nil {
+			return "", &internalError{err}
+		}
+		if kept.Value.State != "" {
+			return revision, nil
+		}
+	}
 	leave, err := enter(ctx, r.fetching)
 	if err != nil {
 		return "", err

@@ -77,6 +77,8 @@ type Subscription struct {
 	Created time.Time `json:"created"`
 	// Synchronised is when somebody last asked for a look at the repository.
 	Synchronised time.Time `json:"synchronised,omitzero"`
+	// Webhook is how often the secret of its webhook was renewed.
+	Webhook int `json:"webhook,omitempty"`
 }
 
 // Domain maps a host name of the tenant's own to one of its subscriptions.

@@ -19,7 +19,7 @@ import (
 func TestGuides(t *testing.T) {
 	block := regexp.MustCompile("(?s)```(yaml|sh)\n(.*?)```")
 	seen := map[string]int{}
-	for _, name := range []string{"several-machines.md", "operating.md", "cartridges.md"} {
+	for _, name := range []string{"several-machines.md", "operating.md", "cartridges.md", "repositories.md"} {
 		text, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
 		require.NoError(t, err)
 		for _, b := range block.FindAllStringSubmatch(string(text), -1) {

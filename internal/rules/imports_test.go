@@ -47,7 +47,7 @@ func importRules() []rule {
 		{"agent", []string{"agent/wire", "cartridge", "topology", "topology/stream", "artifact/archive", "store", "internal/ca"}},
 		{"api/client", []string{"agent/wire", "store", "tenant", "topology", "topology/stream", "cloud", "artifact", "cartridge", "autoscale", "balancer"}},
 		// Replicas call each other as everybody else does.
-		{"api", append(domain, "agent/wire", "api/client")},
+		{"api", append(domain, "artifact/webhook", "agent/wire", "api/client")},
 		{"console", []string{"api/client"}},
 		{".", append(domain, "agent/wire", "store/bolt", "balancer/proxy", "api", "api/client", "internal/ca")},
 		// Programs choose what they link; nobody imports them but themselves.

@@ -1,0 +1,38 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/gostratos/stratos/tenant"
+)
+
+// Webhook is where the host of a repository says that somebody has pushed.
+type Webhook struct {
+	Path   string `json:"path"`   // below the control plane's URL
+	Secret string `json:"secret"` // what the sender signs with
+}
+
+func subscriptionPath(t tenant.ID, alias string) string {
+	return "/v1/tenants/" + url.PathEscape(string(t)) + "/subscriptions/" + url.PathEscape(alias)
+}
+
+// Webhook returns the webhook of a subscription.
+func (c *Client) Webhook(ctx context.Context, t tenant.ID, alias string) (w Webhook, err error) {
+	err = c.Do(ctx, http.MethodGet, subscriptionPath(t, alias)+"/webhook", nil, &w)
+	return w, err
+}
+
+// RenewWebhook gives the webhook of a subscription another secret; the former
+// one is refused from then on.
+func (c *Client) RenewWebhook(ctx context.Context, t tenant.ID, alias string) error {
+	return c.Do(ctx, http.MethodPost, subscriptionPath(t, alias)+"/webhook/renew", nil, nil)
+}
+
+// Switch lets a subscription follow another branch or tag, or stay at a commit,
+// whose full hash it takes. One that the repository does not have is an
+// [*Error] of code 422.
+func (c *Client) Switch(ctx context.Context, t tenant.ID, alias, ref string) error {
+	return c.Do(ctx, http.MethodPut, subscriptionPath(t, alias)+"/ref", map[string]string{"ref": ref}, nil)
+}

@@ -1,0 +1,158 @@
+package stratos_test
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gostratos/stratos"
+	"github.com/gostratos/stratos/api"
+	"github.com/gostratos/stratos/api/client"
+	"github.com/gostratos/stratos/artifact"
+	"github.com/gostratos/stratos/artifact/webhook"
+	"github.com/gostratos/stratos/tenant"
+	"github.com/gostratos/stratos/topology"
+)
+
+// onMain follows the branch main by its name.
+func onMain(s *tenant.Subscription) { s.Repository.Ref = "main" }
+
+// state is what the API says of the app.
+func (b *bed) state(admin *client.Client) (s struct {
+	Subscription tenant.Subscription
+	Repository   artifact.Repository
+}) {
+	b.t.Helper()
+	require.NoError(b.t, admin.Do(b.ctx, http.MethodGet, "/v1/tenants/default/subscriptions/app", nil, &s))
+	return s
+}
+
+// hook delivers a webhook, signed with a secret, and returns the answer's code.
+func (b *bed) hook(path, secret, body string, header ...string) int {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.ctx, http.MethodPost, "http://"+b.Config().API+path, strings.NewReader(body))
+	require.NoError(b.t, err)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set(webhook.SignatureHeader, webhook.Sign([]byte(body), secret))
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	resp, err := b.client.Do(r)
+	require.NoError(b.t, err)
+	require.NoError(b.t, resp.Body.Close())
+	return resp.StatusCode
+}
+
+// current waits until a revision, and no other, is served.
+func (b *bed) current(revision, page string) {
+	b.t.Helper()
+	b.await(revision+" is current", func(c *topology.ClusterView) bool {
+		return c.Cluster.Current != nil && c.Cluster.Current.Revision == revision && c.Cluster.Candidate == nil &&
+			c.Count(topology.Active) == 1 && c.Members()[0].Serving.Release == *c.Cluster.Current
+	})
+	require.Equal(b.t, page, b.page("/"))
+}
+
+// switches is how many releases were rolled out.
+func (b *bed) switches() int { return strings.Count(b.log.String(), `msg="release is current"`) }
+
+// TestWebhook: one that is signed brings the commit, twice it does the same as
+// once, and one that is not signed, or about another branch, does nothing.
+func TestWebhook(t *testing.T) {
+	b := newBed(t)
+	s := newSite(t, "one")
+	b.subscribe(s, onMain)
+	admin := adminOf(t, b.Config())
+	hook, err := admin.Webhook(b.ctx, tenant.Default, app)
+	require.NoError(t, err)
+	require.Len(t, hook.Secret, 64)
+
+	two := s.commit("two")
+	const push = `{"ref":"refs/heads/main","repository":{"default_branch":"main"}}`
+	require.Equal(t, http.StatusAccepted, b.hook(hook.Path, hook.Secret, push, webhook.EventHeader, "push"))
+	require.Equal(t, http.StatusAccepted, b.hook(hook.Path, hook.Secret, push, webhook.EventHeader, "push"))
+	b.current(two, "two")
+	require.Equal(t, http.StatusAccepted, b.hook(hook.Path, hook.Secret, push, webhook.EventHeader, "push"))
+
+	three := s.commit("three")
+	before := b.state(admin).Subscription.Synchronised
+	require.Equal(t, http.StatusForbidden, b.hook(hook.Path, "wrong", push, webhook.EventHeader, "push"))
+	require.Equal(t, http.StatusForbidden, b.hook(hook.Path, hook.Secret, push, webhook.SignatureHeader, ""))
+	require.Equal(t, http.StatusForbidden, b.hook("/v1/hooks/default/nothing", hook.Secret, push), "who cannot sign learns nothing")
+	require.Equal(t, http.StatusBadRequest, b.hook(hook.Path, hook.Secret, "not JSON"))
+	require.Equal(t, http.StatusOK, b.hook(hook.Path, hook.Secret, `{"ref":"refs/heads/other"}`))
+	require.Equal(t, http.StatusOK, b.hook(hook.Path, hook.Secret, `{"zen":"x"}`, webhook.EventHeader, "ping"))
+	require.Equal(t, before, b.state(admin).Subscription.Synchronised, "nobody was told to look")
+	require.Equal(t, 2, b.switches())
+
+	require.NoError(t, admin.RenewWebhook(b.ctx, tenant.Default, app))
+	require.Equal(t, http.StatusForbidden, b.hook(hook.Path, hook.Secret, push))
+	renewed, err := admin.Webhook(b.ctx, tenant.Default, app)
+	require.NoError(t, err)
+	require.Equal(t, hook.Path, renewed.Path)
+	require.Equal(t, http.StatusAccepted, b.hook(hook.Path, renewed.Secret, url.Values{"payload": {push}}.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
+	b.current(three, "three")
+	require.Equal(t, 3, b.switches())
+	require.NotContains(t, b.log.String(), hook.Secret)
+	require.NotContains(t, b.log.String(), renewed.Secret)
+}
+
+// TestPollBringsTheCommit: no webhook arrives.
+func TestPollBringsTheCommit(t *testing.T) {
+	b := newBed(t, func(c *stratos.Config) { c.Poll = 100 * time.Millisecond })
+	s := newSite(t, "one")
+	b.subscribe(s)
+	b.current(s.commit("two"), "two")
+}
+
+// TestRepositoryForgets: history is rewritten, the branch is deleted, the
+// repository vanishes: what runs goes on, and what is kept can be gone back to.
+func TestRepositoryForgets(t *testing.T) {
+	b := newBed(t, func(c *stratos.Config) { c.Poll = 100 * time.Millisecond })
+	s := newSite(t, "one")
+	first := s.git("rev-parse", "HEAD")
+	b.subscribe(s, onMain)
+	admin := adminOf(t, b.Config())
+	stop := b.load(2, "/")
+
+	s.git("checkout", "-q", "--orphan", "again")
+	second := s.commit("rewritten")
+	s.git("branch", "-M", "main")
+	s.git("reflog", "expire", "--expire=now", "--all")
+	s.git("gc", "-q", "--prune=now")
+	b.current(second, "rewritten")
+
+	s.git("branch", "-m", "main", "elsewhere")
+	require.Eventually(t, func() bool { return b.state(admin).Repository.Problem == artifact.RefNotFound }, patience, 10*time.Millisecond)
+	said := b.state(admin).Repository
+	require.Contains(t, said.Error, "no such branch")
+	require.Equal(t, second, said.Head)
+	require.Equal(t, "rewritten", b.page("/"))
+
+	// A commit that the repository does not have any more, exactly.
+	require.NoError(t, admin.Switch(b.ctx, tenant.Default, app, first))
+	b.current(first, "one")
+	require.Empty(t, b.state(admin).Repository.Problem)
+
+	// What is not there is refused, and nothing changes.
+	var answer *client.Error
+	require.ErrorAs(t, admin.Switch(b.ctx, tenant.Default, app, "main"), &answer)
+	require.Equal(t, http.StatusUnprocessableEntity, answer.Code)
+	require.Contains(t, answer.Text, "no such branch")
+	require.ErrorIs(t, b.Switch(b.ctx, tenant.Default, app, strings.Repeat("a", 40)), api.ErrRepository)
+	require.Equal(t, first, b.state(admin).Subscription.Repository.Ref)
+
+	require.NoError(t, os.RemoveAll(s.dir))
+	require.NoError(t, b.Synchronise(b.ctx, tenant.Default, app))
+	require.NoError(t, admin.Switch(b.ctx, tenant.Default, app, second))
+	b.current(second, "rewritten")
+	sent, failures := stop()
+	require.Empty(t, failures)
+	require.Positive(t, sent)
+	require.Equal(t, 4, b.switches())
+}
