@@ -51,11 +51,6 @@ func (bare) Plan(in cartridge.Input) (cartridge.Plan, error) {
 func TestSubscribeRefusesAndLeavesNothing(t *testing.T) {
 	b := newBed(t)
 	s := newSite(t, "x")
-	secretive := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
-		w.WriteHeader(http.StatusUnauthorized)
-	}))
-	defer secretive.Close()
 	gone := httptest.NewServer(http.NotFoundHandler())
 	defer gone.Close()
 	url := func(u, ref string) func(*tenant.Subscription) {
@@ -69,7 +64,6 @@ func TestSubscribeRefusesAndLeavesNothing(t *testing.T) {
 	}{
 		{"folder that does not exist", url(artifact.Dir("/nowhere/at/all"), ""), artifact.ErrNoRepository, "/nowhere/at/all"},
 		{"repository that does not exist", url(gone.URL+"/app.git", ""), artifact.ErrNoRepository, "/app.git"},
-		{"repository that needs credentials", url(secretive.URL+"/app.git", ""), artifact.ErrAuth, "/app.git"},
 		{"branch that does not exist", url(artifact.Dir(s.dir), "nosuchbranch"), artifact.ErrNoRef, "nosuchbranch"},
 		{"no repository", url("", ""), nil, "no repository"},
 		{"a path instead of artifact.Dir", url(s.dir, ""), artifact.ErrURL, "local folders are not allowed"},

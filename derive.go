@@ -92,7 +92,7 @@ func (d *deriver) remap(ctx context.Context, dirty map[artifact.Key]bool) error 
 
 // touch notes which subscriptions a key is about.
 func (d *deriver) touch(dirty map[artifact.Key]bool, key string) {
-	for _, prefix := range []string{tenant.SubscriptionPrefix, tenant.JobPrefix, artifact.RepositoryPrefix, artifact.ReleasePrefix} {
+	for _, prefix := range []string{tenant.SubscriptionPrefix, tenant.CredentialsPrefix, tenant.JobPrefix, artifact.RepositoryPrefix, artifact.ReleasePrefix} {
 		if rest, ok := strings.CutPrefix(key, prefix); ok {
 			t, rest, _ := strings.Cut(rest, "/")
 			alias, _, _ := strings.Cut(rest, "/")
@@ -139,7 +139,9 @@ func (d *deriver) derive(ctx context.Context, k artifact.Key) (wishesChanged boo
 	if err != nil && !gone {
 		return false, err
 	}
-	wishesChanged = d.wish(ctx, k, sub.Value, gone)
+	if wishesChanged, err = d.wish(ctx, k, sub.Value, gone); err != nil {
+		return wishesChanged, err
+	}
 	id := clusterOf(tenant.ID(k.Tenant), k.Alias)
 	rec, err := store.Read[topology.Cluster](ctx, d.store, topology.ClusterKey(id))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -173,14 +175,18 @@ func (d *deriver) derive(ctx context.Context, k artifact.Key) (wishesChanged boo
 
 // wish keeps the coordinator's wishes, and passes on that somebody asked for a
 // look at the repository.
-func (d *deriver) wish(ctx context.Context, k artifact.Key, s tenant.Subscription, gone bool) (changed bool) {
+func (d *deriver) wish(ctx context.Context, k artifact.Key, s tenant.Subscription, gone bool) (changed bool, err error) {
 	was, had := d.wishes[k]
 	if gone {
 		delete(d.wishes, k)
 		delete(d.synchronised, k)
-		return had
+		return had, nil
 	}
-	d.wishes[k] = wishOf(s)
+	wish, err := d.wishOf(ctx, s)
+	if err != nil {
+		return false, err
+	}
+	d.wishes[k] = wish
 	if asked := s.Synchronised; asked.After(d.synchronised[k]) {
 		first := d.synchronised[k].IsZero()
 		d.synchronised[k] = asked
@@ -188,7 +194,7 @@ func (d *deriver) wish(ctx context.Context, k artifact.Key, s tenant.Subscriptio
 			d.coordinator.Poke(k)
 		}
 	}
-	return !had || was != d.wishes[k]
+	return !had || was != d.wishes[k], nil
 }
 
 // remove takes a cluster away: first its members end, then the records go.

@@ -1,10 +1,19 @@
 package stratos_test
 
 import (
+	"bytes"
+	"crypto/rand"
+	"errors"
 	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -155,4 +164,117 @@ func TestRepositoryForgets(t *testing.T) {
 	require.Empty(t, failures)
 	require.Positive(t, sent)
 	require.Equal(t, 4, b.switches())
+}
+
+// private serves a site's repository to who signs in with a password, which
+// can be changed.
+func private(t *testing.T, s *site, password *atomic.Value) (repository string) {
+	t.Helper()
+	git, err := exec.LookPath("git")
+	require.NoError(t, err)
+	backend := &cgi.Handler{Path: git, Args: []string{"http-backend"},
+		Env: []string{"HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1", "GIT_HTTP_EXPORT_ALL=1", "GIT_PROJECT_ROOT=" + filepath.Dir(s.dir)}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, p, ok := r.BasicAuth(); !ok || user != "git" || p != password.Load() {
+			w.Header().Set("WWW-Authenticate", "Basic realm=git")
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		backend.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL + "/" + filepath.Base(s.dir) + "/.git"
+}
+
+// TestPrivateRepository: without credentials, and with wrong ones, nothing runs
+// and the state says why; the right ones are all that it takes. They are nowhere
+// to be read.
+func TestPrivateRepository(t *testing.T) {
+	b := newBed(t)
+	s := newSite(t, "one")
+	secret := rand.Text() // not in this program's file, which is the agent's, too
+	var password atomic.Value
+	password.Store(secret + "-first")
+	repository := private(t, s, &password)
+	admin := adminOf(t, b.Config())
+	put := func(c artifact.Credentials) error { return admin.PutCredentials(b.ctx, tenant.Default, app, c) }
+	refused := func() {
+		t.Helper()
+		require.Eventually(t, func() bool { return b.state(admin).Repository.Problem == artifact.RepoAuthFailed }, patience, 10*time.Millisecond)
+	}
+	var answer *client.Error
+	require.ErrorAs(t, put(artifact.Credentials{Password: "x"}), &answer)
+	require.Equal(t, http.StatusNotFound, answer.Code, "there is no such subscription")
+
+	require.NoError(t, b.Subscribe(b.ctx, subscriptionOf(s, func(s *tenant.Subscription) { s.Repository.URL = repository })))
+	refused()
+	require.NoError(t, put(artifact.Credentials{Password: secret + "-wrong"}))
+	require.NoError(t, b.Synchronise(b.ctx, tenant.Default, app))
+	refused()
+	v := b.view()
+	require.Nil(t, v.Cluster.Current)
+	require.Empty(t, v.Members())
+	require.ErrorAs(t, put(artifact.Credentials{Key: secret + "-key"}), &answer)
+	require.Equal(t, http.StatusUnprocessableEntity, answer.Code)
+	require.Contains(t, answer.Text, "a key is for ssh URLs")
+	require.ErrorAs(t, put(artifact.Credentials{}), &answer)
+	require.Equal(t, http.StatusUnprocessableEntity, answer.Code)
+
+	require.NoError(t, put(artifact.Credentials{Password: secret + "-first"}))
+	b.current(s.git("rev-parse", "HEAD"), "one")
+	require.Empty(t, b.state(admin).Repository.Problem)
+
+	// The password is changed at the host: what runs goes on, until it is told.
+	password.Store(secret + "-second")
+	two := s.commit("two")
+	require.NoError(t, b.Synchronise(b.ctx, tenant.Default, app))
+	refused()
+	require.Equal(t, "one", b.page("/"))
+	require.NoError(t, put(artifact.Credentials{Password: secret + "-second"}))
+	b.current(two, "two")
+
+	require.NotContains(t, b.log.String(), secret)
+	requireNoSecret(t, b.Config().Dir, secret)
+	for pid := range processesOf(t, b.Config().Dir) {
+		for _, name := range []string{"cmdline", "environ"} {
+			text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), name))
+			if err == nil { // else it has ended
+				require.False(t, bytes.Contains(text, []byte(secret)))
+			}
+		}
+	}
+	require.NoError(t, admin.RemoveCredentials(b.ctx, tenant.Default, app))
+	require.NoError(t, b.Synchronise(b.ctx, tenant.Default, app))
+	refused()
+	require.Equal(t, "two", b.page("/"))
+
+	// The next subscription of that name does not inherit any.
+	require.NoError(t, put(artifact.Credentials{Password: secret + "-second"}))
+	require.NoError(t, b.Unsubscribe(b.ctx, tenant.Default, app))
+	require.Eventually(t, func() bool {
+		return b.Subscribe(b.ctx, subscriptionOf(s, func(s *tenant.Subscription) { s.Repository.URL = repository })) == nil
+	}, patience, 10*time.Millisecond)
+	refused()
+}
+
+// requireNoSecret looks for a secret in all files of a data folder.
+func requireNoSecret(t *testing.T, dir, secret string) {
+	t.Helper()
+	seen := 0
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil // a temporary file
+		}
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		require.False(t, bytes.Contains(text, []byte(secret)), path)
+		seen++
+		return err
+	}))
+	require.Greater(t, seen, 10)
 }

@@ -20,7 +20,8 @@ import (
 
 // Subscribe records a tenant's wish to use a cartridge. The repository and its
 // branch are looked at first, so that what cannot work is refused here, and
-// nothing is recorded. tenant.ErrAliasTaken: there is such a subscription
+// nothing is recorded; one that needs credentials gets them afterwards, with
+// PutCredentials, and runs nothing until then. tenant.ErrAliasTaken: there is such a subscription
 // already, or the former one's members are still ending.
 func (p *Platform) Subscribe(ctx context.Context, s tenant.Subscription) error {
 	s = s.WithDefaults()
@@ -28,7 +29,7 @@ func (p *Platform) Subscribe(ctx context.Context, s tenant.Subscription) error {
 	if err := p.checkSubscription(ctx, s); err != nil {
 		return err
 	}
-	if err := p.checkRepository(ctx, s); err != nil {
+	if err := p.checkRepository(ctx, s); err != nil && !errors.Is(err, artifact.ErrAuth) {
 		return fmt.Errorf("subscription %s: %w", s.Alias, err)
 	}
 	rec := store.NewRecord(tenant.SubscriptionKey(s.Tenant, s.Alias), s)
@@ -121,7 +122,11 @@ func (p *Platform) checkSubscription(ctx context.Context, s tenant.Subscription)
 }
 
 func (p *Platform) checkRepository(ctx context.Context, s tenant.Subscription) error {
-	return p.coordinator.Check(ctx, artifactKey(s.Tenant, s.Alias), wishOf(s))
+	wish, err := p.wishOf(ctx, s)
+	if err != nil {
+		return err
+	}
+	return p.coordinator.Check(ctx, artifactKey(s.Tenant, s.Alias), wish)
 }
 
 // Unsubscribe takes a subscription back: its routes go at once, its members
@@ -141,7 +146,7 @@ func (p *Platform) Unsubscribe(ctx context.Context, t tenant.ID, alias string) e
 	}
 	_, err = p.store.Commit(ctx, store.Txn{
 		If:   []store.Cond{rec.Unchanged()},
-		Then: []store.Op{{Key: rec.Key, Delete: true}},
+		Then: []store.Op{{Key: rec.Key, Delete: true}, {Key: tenant.CredentialsKey(t, alias), Delete: true}},
 	})
 	return err
 }
@@ -201,6 +206,8 @@ func artifactKey(t tenant.ID, alias string) artifact.Key {
 	return artifact.Key{Tenant: string(t), Alias: alias}
 }
 
-func wishOf(s tenant.Subscription) artifact.Wish {
-	return artifact.Wish{URL: cmp.Or(s.Repository.URL, artifact.Empty), Ref: s.Repository.Ref}
+// wishOf is what is wanted of a subscription's repository.
+func (p *Platform) wishOf(ctx context.Context, s tenant.Subscription) (artifact.Wish, error) {
+	c, err := p.credentialsOf(ctx, s.Tenant, s.Alias)
+	return artifact.Wish{URL: cmp.Or(s.Repository.URL, artifact.Empty), Ref: s.Repository.Ref, Credentials: c}, err
 }

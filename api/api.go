@@ -58,6 +58,8 @@ type Platform interface {
 	Switch(ctx context.Context, t tenant.ID, alias, ref string) error
 	Webhook(ctx context.Context, t tenant.ID, alias string) (secret string, err error)
 	RenewWebhook(ctx context.Context, t tenant.ID, alias string) error
+	PutCredentials(ctx context.Context, t tenant.ID, alias string, c artifact.Credentials) error
+	RemoveCredentials(ctx context.Context, t tenant.ID, alias string) error
 	Scale(ctx context.Context, t tenant.ID, alias string, minimum, maximum int) error
 	Connect(ctx context.Context, t tenant.ID, dependent, provider string) error
 	Disconnect(ctx context.Context, t tenant.ID, dependent, provider string) error
@@ -144,6 +146,8 @@ func (s *Server) Handler(stop context.Context, id store.ID) http.Handler {
 	mux.Handle("POST "+subscription+"/synchronise", s.admin(s.synchronise))
 	mux.Handle("POST "+subscription+"/scale", s.admin(s.scale))
 	mux.Handle("PUT "+subscription+"/ref", s.bearing(s.switchRef, tenant.TokenAdmin))
+	mux.Handle("PUT "+subscription+"/credentials", s.admin(s.putCredentials))
+	mux.Handle("DELETE "+subscription+"/credentials", s.admin(s.removeCredentials))
 	s.webhookRoutes(mux, subscription)
 	mux.Handle("PUT "+subscription+"/connections/{provider}", s.admin(s.connect))
 	mux.Handle("DELETE "+subscription+"/connections/{provider}", s.admin(s.disconnect))
@@ -214,6 +218,7 @@ var statuses = []struct {
 	{errBackingUp, http.StatusConflict},
 	{ErrInUse, http.StatusConflict},
 	{ErrRepository, http.StatusUnprocessableEntity},
+	{artifact.ErrCredentials, http.StatusUnprocessableEntity},
 	{webhook.ErrSignature, http.StatusForbidden},
 	{webhook.ErrTooLarge, http.StatusRequestEntityTooLarge},
 	{webhook.ErrBody, http.StatusBadRequest},

@@ -96,6 +96,28 @@ func (s *Server) synchronise(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// putCredentials takes what opens the subscription's repository. It is never
+// given out again.
+func (s *Server) putCredentials(w http.ResponseWriter, r *http.Request) error {
+	var c artifact.Credentials
+	if err := json.NewDecoder(r.Body).Decode(&c); err != nil { // the error might quote them
+		return fmt.Errorf(`%w: want {"user", "password"} or {"key", "hostKeys"}, each a string`, errBadRequest)
+	}
+	if err := s.Platform.PutCredentials(r.Context(), tenant.ID(r.PathValue("tenant")), r.PathValue("alias"), c); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Server) removeCredentials(w http.ResponseWriter, r *http.Request) error {
+	if err := s.Platform.RemoveCredentials(r.Context(), tenant.ID(r.PathValue("tenant")), r.PathValue("alias")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
 // switchRef lets the subscription follow another branch or tag, or stay at a commit.
 func (s *Server) switchRef(w http.ResponseWriter, r *http.Request) error {
 	var to struct{ Ref *string }

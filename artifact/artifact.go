@@ -132,7 +132,7 @@ const (
 func problemOf(err error) Problem {
 	var internal *internalError
 	switch {
-	case errors.Is(err, ErrAuth):
+	case errors.Is(err, ErrAuth), errors.Is(err, ErrCredentials):
 		return RepoAuthFailed
 	case errors.Is(err, ErrNoRef):
 		return RefNotFound

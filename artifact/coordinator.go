@@ -32,6 +32,8 @@ const checkTimeout = 20 * time.Second
 type Wish struct {
 	URL string // what CheckURL lets pass, or what Dir returned
 	Ref string // a branch, a tag or a commit. Default: the default branch
+	// Credentials open a private repository. Default: none.
+	Credentials Credentials `json:"-"`
 }
 
 // Coordinator follows repositories and makes releases of their new revisions.
@@ -56,7 +58,7 @@ type Coordinator struct {
 	Poll time.Duration
 	// Open returns the source of a subscription. Default: a Git with its
 	// mirror below Dir.
-	Open func(k Key, url string) Source
+	Open func(k Key, w Wish) Source
 	// InUse names the revisions that must be kept whatever their age: those
 	// that members run. Default: none.
 	InUse func(k Key) []string
@@ -155,7 +157,7 @@ func (c *Coordinator) Check(ctx context.Context, k Key, w Wish) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	_, err := c.open(k, w.URL).Resolve(ctx, w.Ref)
+	_, err := c.open(k, w).Resolve(ctx, w.Ref)
 	return err
 }
 
@@ -206,14 +208,14 @@ func (k Key) usable() bool {
 	return true
 }
 
-func (c *Coordinator) open(k Key, url string) Source {
-	if url == Empty {
+func (c *Coordinator) open(k Key, w Wish) Source {
+	if w.URL == Empty {
 		return none{}
 	}
 	if c.Open != nil {
-		return c.Open(k, url)
+		return c.Open(k, w)
 	}
-	return &Git{URL: url, Mirror: c.mirror(k), Limits: c.Limits}
+	return &Git{URL: w.URL, Credentials: w.Credentials, Mirror: c.mirror(k), Limits: c.Limits}
 }
 
 func (c *Coordinator) mirrors() string { return filepath.Join(c.Dir, "mirrors") }

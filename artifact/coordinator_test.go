@@ -199,6 +199,25 @@ func TestProblemsHaveNames(t *testing.T) {
 	}
 }
 
+// TestNewCredentialsAreEnough: they are all that has to change.
+func TestNewCredentialsAreEnough(t *testing.T) {
+	b, repo := newBench(t), artifacttest.NewRepo(t)
+	head := repo.Commit("one")
+	url := serve(t, repo, guarded(backend(t, repo), "git", "hunter2"))
+	b.Poll = time.Hour
+	b.start("a")
+	b.Set(map[artifact.Key]artifact.Wish{shop: {URL: url, Credentials: artifact.Credentials{Password: "wrong"}}})
+	require.Equal(t, artifact.RepoAuthFailed, b.sync().Problem)
+	b.Set(map[artifact.Key]artifact.Wish{shop: {URL: url, Credentials: artifact.Credentials{Password: "hunter2"}}})
+	require.Eventually(t, func() bool { return b.repository().Value.Head == head }, 30*time.Second, time.Millisecond)
+	require.Empty(t, b.repository().Value.Problem)
+	records, err := b.Store.List(t.Context(), "", store.ReadOptions{})
+	require.NoError(t, err)
+	for _, kv := range records.KVs {
+		require.NotContains(t, string(kv.Value), "hunter2", kv.Key)
+	}
+}
+
 // TestKeptCommitNeedsNoRepository: it is not asked for a commit whose release is there.
 func TestKeptCommitNeedsNoRepository(t *testing.T) {
 	b, repo := newBench(t), artifacttest.NewRepo(t)

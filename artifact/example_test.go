@@ -77,7 +77,7 @@ func coordinate() error {
 		Store: s,
 		Blobs: &artifact.DirBlobs{Path: filepath.Join(dir, "blobs")},
 		Dir:   filepath.Join(dir, "work"),
-		Open:  func(artifact.Key, string) artifact.Source { return folder(filepath.Join(dir, "versions")) },
+		Open:  func(artifact.Key, artifact.Wish) artifact.Source { return folder(filepath.Join(dir, "versions")) },
 		Build: func(_ context.Context, k artifact.Key, _ string, _ io.Writer) ([]byte, error) {
 			fmt.Println("building", k)
 			return []byte("{}"), nil

@@ -35,6 +35,9 @@ const (
 type Git struct {
 	// URL is what CheckURL lets pass, or what Dir returned.
 	URL string
+	// Credentials open a private repository, and are shown to its host alone:
+	// not to another one that it redirects to. Default: none.
+	Credentials Credentials
 	// Mirror is the folder of the bare mirror, made when it is needed. Beside
 	// it, Mirror + ".lock" is made. Not used for local folders.
 	Mirror string
@@ -126,7 +129,10 @@ func (g *Git) connect(ctx context.Context) (*remote, error) {
 	if err := CheckURL(g.URL); err != nil {
 		return nil, err
 	}
-	return connect(ctx, g.URL, g.HTTP, cmp.Or(g.MaxPack, DefaultMaxPack))
+	if err := g.Credentials.Check(g.URL); err != nil {
+		return nil, err
+	}
+	return g.dial(ctx)
 }
 
 // withCommit calls use while the mirror is locked and has the commit. If the
@@ -198,11 +204,11 @@ func (g *Git) explain(ctx context.Context, err error) error {
 	}
 	switch text := err.Error(); {
 	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed):
-		return fmt.Errorf("repository %s: %w: check the spelling (hosts hide what does not exist behind a login), or make it public", where, ErrAuth)
+		return fmt.Errorf("repository %s: %w: check the spelling (hosts hide what does not exist behind a login), and give it credentials that may read it", where, ErrAuth)
 	case strings.Contains(text, "unable to authenticate"): // of x/crypto/ssh, which has no error value for it
-		return fmt.Errorf("repository %s: %w: use its https URL, or make it readable without a key", where, ErrAuth)
+		return fmt.Errorf("repository %s: %w: give it a key that may read it", where, ErrAuth)
 	case errors.Is(err, transport.ErrRepositoryNotFound):
-		return fmt.Errorf("repository %s: %w: check the spelling, and that it is public", where, ErrNoRepository)
+		return fmt.Errorf("repository %s: %w: check the spelling, and that it may be read", where, ErrNoRepository)
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):
 		return fmt.Errorf("repository %s: %w: it is empty: push a commit", where, ErrNoRef)
 	}

@@ -62,7 +62,7 @@ func polled(t *testing.T, test func(b *bench, src *scripted)) {
 		b := newBench(t)
 		src := &scripted{revision: strings.Repeat("a", 40)}
 		b.Poll = time.Minute
-		b.Open = func(artifact.Key, string) artifact.Source { return src }
+		b.Open = func(artifact.Key, artifact.Wish) artifact.Source { return src }
 		b.Set(map[artifact.Key]artifact.Wish{shop: {URL: "https://example.org/x"}})
 		stop := b.start("a")
 		synctest.Wait()
@@ -151,7 +151,7 @@ func TestSynchroniseOutlivesAChangeOfTheWish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		slow, fast := strings.Repeat("a", 40), strings.Repeat("b", 40)
-		b.Open = func(_ artifact.Key, url string) artifact.Source { return &scripted{revision: url} }
+		b.Open = func(_ artifact.Key, w artifact.Wish) artifact.Source { return &scripted{revision: w.URL} }
 		b.Build = func(ctx context.Context, _ artifact.Key, dir string, _ io.Writer) ([]byte, error) {
 			revision, err := os.ReadFile(filepath.Join(dir, "revision"))
 			if err == nil && string(revision) == slow {

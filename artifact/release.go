@@ -38,7 +38,7 @@ type job struct {
 // none, and records both. The error says that something could not be read from
 // the store or recorded; whatever else is wrong is in the Repository.
 func (r *run) look(ctx context.Context, k Key, wish Wish) (Repository, error) {
-	j := &job{key: k, wish: wish, src: r.open(k, wish.URL)}
+	j := &job{key: k, wish: wish, src: r.open(k, wish)}
 	var err error
 	if j.repo, err = readOr[Repository](ctx, r.Store, RepositoryKey(k)); err != nil {
 		return Repository{}, err

@@ -1,10 +1,12 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -41,18 +43,19 @@ type remote struct {
 	maxPack int64
 }
 
-// connect reads what the repository at url has. The caller closes the remote.
-func connect(ctx context.Context, url string, client *http.Client, maxPack int64) (*remote, error) {
-	ep, err := transport.NewEndpoint(url)
+// dial reads what the repository has. The caller closes the remote.
+func (g *Git) dial(ctx context.Context) (*remote, error) {
+	maxPack := cmp.Or(g.MaxPack, DefaultMaxPack)
+	ep, err := transport.NewEndpoint(g.URL)
 	if err != nil {
 		return nil, err
 	}
 	var s transport.UploadPackSession
 	web := ep.Protocol == "http" || ep.Protocol == "https"
 	if web {
-		s, err = githttp.NewClient(boundedClient(client, maxPack)).NewUploadPackSession(ep, nil)
+		s, err = githttp.NewClient(g.client(maxPack)).NewUploadPackSession(ep, nil)
 	} else {
-		s, err = dialStream(ctx, ep)
+		s, err = dialStream(ctx, ep, g.Credentials)
 	}
 	if err != nil {
 		return nil, err
@@ -142,29 +145,37 @@ func moveShallow(into storage.Storer, begins, ends []plumbing.Hash) error {
 	return into.SetShallow(all)
 }
 
-// boundedClient is client, with bounds on what it reads.
-func boundedClient(client *http.Client, maxPack int64) *http.Client {
+// client is HTTP, with bounds on what it reads, and with the credentials.
+func (g *Git) client(maxPack int64) *http.Client {
+	client := g.HTTP
 	if client == nil {
 		client = http.DefaultClient
 	}
 	c := *client
-	c.Transport = &boundedTransport{next: client.Transport, maxPack: maxPack}
+	c.Transport = &hostTransport{next: client.Transport, maxPack: maxPack, url: g.URL, credentials: g.Credentials}
 	return &c
 }
 
-// boundedTransport bounds the bodies of responses.
-type boundedTransport struct {
-	next    http.RoundTripper // nil: http.DefaultTransport
-	maxPack int64
+// hostTransport bounds the bodies of responses, and signs in at the host of url.
+// go-git would sign in at every host that it is redirected to.
+type hostTransport struct {
+	next        http.RoundTripper // nil: http.DefaultTransport
+	maxPack     int64
+	url         string
+	credentials Credentials
 }
 
-var _ http.RoundTripper = (*boundedTransport)(nil)
+var _ http.RoundTripper = (*hostTransport)(nil)
 
 // RoundTrip is one request, as http.RoundTripper wants it.
-func (t *boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	next := t.next
 	if next == nil {
 		next = http.DefaultTransport
+	}
+	if t.credentials.Password != "" && t.own(req.URL) {
+		req = req.Clone(req.Context()) // it is not a transport's to change
+		req.SetBasicAuth(t.credentials.user(), t.credentials.Password)
 	}
 	res, err := next.RoundTrip(req)
 	if err != nil {
@@ -181,6 +192,12 @@ func (t *boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 	}
 	res.Body = bodyOf{&bounded{r: res.Body, left: left}, res.Body}
 	return res, nil
+}
+
+// own reports whether a request goes where the credentials are for.
+func (t *hostTransport) own(to *url.URL) bool {
+	u, err := url.Parse(t.url)
+	return err == nil && u.Scheme == to.Scheme && strings.EqualFold(u.Host, to.Host)
 }
 
 // bodyOf is a body with another way to read it.

@@ -20,8 +20,8 @@ import (
 
 func TestDroppedKeysLeaveNothing(t *testing.T) {
 	b, repo := newBench(t), artifacttest.NewRepo(t)
-	b.Open = func(_ artifact.Key, url string) artifact.Source {
-		return &artifact.Git{URL: url, Mirror: filepath.Join(b.Dir, "mirrors", shop.Tenant, shop.Alias+".git")}
+	b.Open = func(_ artifact.Key, w artifact.Wish) artifact.Source {
+		return &artifact.Git{URL: w.URL, Mirror: filepath.Join(b.Dir, "mirrors", shop.Tenant, shop.Alias+".git")}
 	}
 	repo.Write("f", "1", 0o644)
 	repo.Commit("one")

@@ -127,7 +127,7 @@ func TestSSHLendsNobodyTheOperatorsKeys(t *testing.T) {
 	g := &artifact.Git{URL: "ssh://git@" + address + repo.Dir, Mirror: filepath.Join(t.TempDir(), "m.git")}
 	_, err := g.Resolve(t.Context(), "main")
 	require.ErrorIs(t, err, artifact.ErrAuth)
-	require.ErrorContains(t, err, "https")
+	require.ErrorContains(t, err, "give it a key")
 	require.Zero(t, tried.Load())
 }
 

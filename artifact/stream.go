@@ -30,7 +30,7 @@ type stream struct {
 var _ transport.UploadPackSession = (*stream)(nil)
 
 // dialStream connects. When ctx ends, so does the connection.
-func dialStream(ctx context.Context, ep *transport.Endpoint) (*stream, error) {
+func dialStream(ctx context.Context, ep *transport.Endpoint, as Credentials) (*stream, error) {
 	port := ep.Port
 	if port == 0 {
 		port = map[string]int{"git": 9418, "ssh": 22}[ep.Protocol]
@@ -45,7 +45,7 @@ func dialStream(ctx context.Context, ep *transport.Endpoint) (*stream, error) {
 	if ep.Protocol == "git" {
 		err = s.startGit(conn, ep, address)
 	} else {
-		err = s.startSSH(conn, ep, address)
+		err = s.startSSH(conn, ep, address, as)
 	}
 	if err != nil {
 		s.Close() // the first error counts
@@ -60,12 +60,24 @@ func (s *stream) startGit(conn net.Conn, ep *transport.Endpoint, address string)
 	return req.Encode(conn)
 }
 
-// startSSH signs in without any credentials: only the host proves who it is,
-// by the operator's known_hosts.
-func (s *stream) startSSH(conn net.Conn, ep *transport.Endpoint, address string) error {
-	hosts, err := gitssh.NewKnownHostsDb()
+// startSSH signs in with the credentials' key, or with nothing at all, once the
+// host has proved who it is.
+func (s *stream) startSSH(conn net.Conn, ep *transport.Endpoint, address string, as Credentials) error {
+	files, remove, err := as.knownHosts()
 	if err != nil {
+		return err
+	}
+	hosts, err := gitssh.NewKnownHostsDb(files...)
+	if err := errors.Join(err, remove()); err != nil {
 		return fmt.Errorf("read known_hosts (make one with ssh-keyscan): %w", err)
+	}
+	key, err := as.signer()
+	if err != nil {
+		return err
+	}
+	var auth []ssh.AuthMethod
+	if key != nil {
+		auth = append(auth, ssh.PublicKeys(key))
 	}
 	user := ep.User
 	if user == "" {
@@ -73,6 +85,7 @@ func (s *stream) startSSH(conn net.Conn, ep *transport.Endpoint, address string)
 	}
 	c, channels, requests, err := ssh.NewClientConn(conn, address, &ssh.ClientConfig{
 		User:              user,
+		Auth:              auth,
 		HostKeyCallback:   hosts.HostKeyCallback(),
 		HostKeyAlgorithms: hosts.HostKeyAlgorithms(address),
 	})
@@ -104,7 +117,7 @@ func hostKeyAdvice(address string, err error) error {
 	case len(key.Want) == 0:
 		return fmt.Errorf("%w: the operator may add the key of %s with ssh-keyscan, after comparing it", err, address)
 	}
-	return fmt.Errorf("%w: %s has another key than known_hosts says: find out why before you change it there", err, address)
+	return fmt.Errorf("%w: %s has another key than known_hosts, or the credentials' host keys, say: find out why before you change it there", err, address)
 }
 
 // quote makes one word of a path for the remote's shell.

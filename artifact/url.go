@@ -71,7 +71,7 @@ func CheckURL(raw string) error {
 // checkParts checks a URL whose scheme is allowed.
 func checkParts(u *url.URL, raw string) error {
 	if _, secret := u.User.Password(); secret || u.User != nil && u.Scheme != "ssh" {
-		return badURL("it carries credentials, which would end up in logs: take user and password out; private repositories are not supported yet")
+		return badURL("it carries credentials, which would end up in logs: take user and password out, and give them apart, as credentials")
 	}
 	if u.User != nil && (u.User.Username() == "" || strings.HasPrefix(u.User.Username(), "-")) {
 		return badURL("the user name is not usable: use ssh://git@host/path")

@@ -26,6 +26,7 @@ const (
 	Prefix             = "tenants/"
 	SubscriptionPrefix = "subscriptions/"
 	DomainPrefix       = "domains/"
+	CredentialsPrefix  = "credentials/" // credentials/{tenant}/{alias}
 )
 
 // Schema is the version that this code writes into the V of its records.
@@ -81,6 +82,14 @@ type Subscription struct {
 	Webhook int `json:"webhook,omitempty"`
 }
 
+// Credentials are what opens a subscription's repository, sealed: who reads the
+// store reads nothing of them.
+type Credentials struct {
+	V       int       `json:"v"`
+	Sealed  []byte    `json:"sealed"`
+	Changed time.Time `json:"changed"`
+}
+
 // Domain maps a host name of the tenant's own to one of its subscriptions.
 type Domain struct {
 	V      int    `json:"v"`
@@ -95,6 +104,11 @@ func Key(id ID) string { return Prefix + string(id) }
 // SubscriptionKey is where a subscription's record is.
 func SubscriptionKey(id ID, alias string) string {
 	return SubscriptionPrefix + string(id) + "/" + alias
+}
+
+// CredentialsKey is where a subscription's credentials are.
+func CredentialsKey(id ID, alias string) string {
+	return CredentialsPrefix + string(id) + "/" + alias
 }
 
 // DomainKey is where a domain's record is.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/gostratos/stratos/artifact"
 	"github.com/gostratos/stratos/tenant"
 )
 
@@ -28,6 +29,17 @@ func (c *Client) Webhook(ctx context.Context, t tenant.ID, alias string) (w Webh
 // one is refused from then on.
 func (c *Client) RenewWebhook(ctx context.Context, t tenant.ID, alias string) error {
 	return c.Do(ctx, http.MethodPost, subscriptionPath(t, alias)+"/webhook/renew", nil, nil)
+}
+
+// PutCredentials gives a subscription what opens its repository. What does not
+// fit its URL is an [*Error] of code 422.
+func (c *Client) PutCredentials(ctx context.Context, t tenant.ID, alias string, with artifact.Credentials) error {
+	return c.Do(ctx, http.MethodPut, subscriptionPath(t, alias)+"/credentials", with, nil)
+}
+
+// RemoveCredentials takes what opens a subscription's repository away.
+func (c *Client) RemoveCredentials(ctx context.Context, t tenant.ID, alias string) error {
+	return c.Do(ctx, http.MethodDelete, subscriptionPath(t, alias)+"/credentials", nil, nil)
 }
 
 // Switch lets a subscription follow another branch or tag, or stay at a commit,

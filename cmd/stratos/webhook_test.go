@@ -29,6 +29,25 @@ func TestRepositoryCommands(t *testing.T) {
 		require.Empty(t, out)
 		require.Contains(t, errs, `tenant default has no subscription "shop"`)
 	}
+	secret := filepath.Join(t.TempDir(), "secret")
+	require.NoError(t, os.WriteFile(secret, []byte("hunter2\n"), 0o600))
+	empty := filepath.Join(t.TempDir(), "empty")
+	require.NoError(t, os.WriteFile(empty, []byte("\n"), 0o600))
+	for says, args := range map[string][]string{
+		`tenant default has no subscription "shop"`: {"put", "shop", "--password-file", secret, "--user", "me"},
+		"give --password-file FILE for":             {"put", "shop"},
+		"or --key-file FILE":                        {"put", "shop", "--password-file", secret, "--key-file", secret},
+		"is empty":                                  {"put", "shop", "--password-file", empty},
+		"no such file":                              {"put", "shop", "--key-file", secret + "x"},
+		"the ALIAS of a subscription":               {"remove"},
+		`no subscription "shop"`:                    {"remove", "shop"},
+	} {
+		code, out, errs := do(append([]string{"credentials"}, args...)...)
+		require.NotZero(t, code, args)
+		require.Empty(t, out)
+		require.Contains(t, errs, says)
+		require.NotContains(t, errs, "hunter2")
+	}
 	code, _, errs := do("switch", "shop")
 	require.NotZero(t, code)
 	require.Contains(t, errs, "say which subscription, and the branch, tag or commit")
