@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path"
 	"strings"
@@ -39,6 +40,7 @@ type export struct {
 	objects storer.EncodedObjectStorer
 	root    *os.Root
 	quota   *archive.Quota
+	sums    map[plumbing.Hash]sum // of the trees that were added up
 }
 
 // exportCommit writes the files of commit into dir, which is empty. What cannot
@@ -53,8 +55,60 @@ func exportCommit(ctx context.Context, objects storer.EncodedObjectStorer, commi
 	if err != nil {
 		return &damagedError{err}
 	}
-	x := &export{ctx: ctx, objects: objects, root: root, quota: l.Quota()}
+	x := &export{ctx: ctx, objects: objects, root: root, quota: l.Quota(), sums: map[plumbing.Hash]sum{}}
+	all, err := x.sum(c.TreeHash, 0)
+	if err != nil {
+		return err
+	}
+	if err := l.Check(all.files, all.bytes); err != nil {
+		return fmt.Errorf("%w: %w", ErrRelease, err)
+	}
 	return x.tree(c.TreeHash, "")
+}
+
+// sum is how much a tree holds, with all below it, as far as it can be counted.
+type sum struct {
+	files int
+	bytes int64
+}
+
+func (s *sum) add(o sum) {
+	s.files = min(s.files+o.files, math.MaxInt32)
+	s.bytes = min(s.bytes+o.bytes, math.MaxInt64/2)
+}
+
+// sum adds a tree up without writing anything: a few small trees that name each
+// other can stand for any number of files. Each is read once.
+func (x *export) sum(h plumbing.Hash, depth int) (total sum, err error) {
+	if s, ok := x.sums[h]; ok || depth > maxPath/2 { // deeper paths are too long
+		return s, nil
+	}
+	if err := x.ctx.Err(); err != nil {
+		return total, err
+	}
+	t, err := object.GetTree(x.objects, h)
+	if err != nil {
+		return total, &damagedError{err}
+	}
+	for i := range t.Entries {
+		e := &t.Entries[i]
+		s := sum{files: 1}
+		switch e.Mode {
+		case filemode.Dir:
+			below, err := x.sum(e.Hash, depth+1)
+			if err != nil {
+				return total, err
+			}
+			s.add(below)
+		case filemode.Regular, filemode.Deprecated, filemode.Executable:
+			if s.bytes, err = x.objects.EncodedObjectSize(e.Hash); err != nil {
+				return total, &damagedError{fmt.Errorf("file %q: %w", e.Name, err)}
+			}
+		}
+		total.add(s)
+	}
+	x.sums[h] = total
+	return total, nil
 }
 
 func (x *export) tree(h plumbing.Hash, dir string) error {

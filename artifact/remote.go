@@ -3,6 +3,7 @@ package artifact
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -122,7 +123,12 @@ func (r *remote) receive(ctx context.Context, into storage.Storer, req *packp.Up
 	case req.Capabilities.Supports(capability.Sideband):
 		pack = sideband.NewDemuxer(sideband.Sideband, res)
 	}
-	if err := packfile.UpdateObjectStorage(into, &bounded{r: pack, left: r.maxPack}); err != nil {
+	checked := checkPack(&bounded{r: pack, left: r.maxPack})
+	err = packfile.UpdateObjectStorage(into, checked)
+	if bad := checked.close(); errors.Is(bad, ErrRelease) {
+		return bad
+	}
+	if err != nil {
 		return err
 	}
 	// Whoever is killed before this claims to have more than there is; what is

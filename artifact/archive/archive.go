@@ -63,12 +63,29 @@ func (l Limits) Quota() *Quota { return &Quota{limits: l.withDefaults()} }
 func (q *Quota) Add(name string, size int64) error {
 	q.used.Files++
 	if q.used.Files > q.limits.Files {
-		return refuse(name, "more than %d files and folders: leave out what is not needed to run, or raise the limit", q.limits.Files)
+		return refuse(name, tooManyFiles, q.limits.Files)
 	}
 	if size < 0 || size > q.limits.Bytes-q.used.Bytes {
-		return refuse(name, "all files together have more than %d bytes: leave out what is not needed to run, or raise the limit", q.limits.Bytes)
+		return refuse(name, tooManyBytes, q.limits.Bytes)
 	}
 	q.used.Bytes += size
+	return nil
+}
+
+const (
+	tooManyFiles = "more than %d files and folders: leave out what is not needed to run, or raise the limit"
+	tooManyBytes = "all files together have more than %d bytes: leave out what is not needed to run, or raise the limit"
+)
+
+// Check refuses so many files, folders and links, with so many bytes in them.
+func (l Limits) Check(files int, size int64) error {
+	l = l.withDefaults()
+	switch {
+	case files > l.Files:
+		return fmt.Errorf("%w: "+tooManyFiles, ErrRefused, l.Files)
+	case size > l.Bytes:
+		return fmt.Errorf("%w: "+tooManyBytes, ErrRefused, l.Bytes)
+	}
 	return nil
 }
 
