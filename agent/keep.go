@@ -22,9 +22,29 @@ const (
 	recheck   = time.Second
 )
 
+// crashLoop is how many ends in a row are more than bad luck.
+const crashLoop = 3
+
+// crashes are how often a runtime ended without having been well for wellAfter
+// in between.
+type crashes struct {
+	wait backoff
+	n    int
+}
+
+// next counts one more, and says what happened and how long to wait.
+func (c *crashes) next(lost error) (reason string, wait time.Duration) {
+	c.n++
+	wait = c.wait.Next()
+	if c.n < crashLoop {
+		return fmt.Sprintf("%v: starting again", lost), wait
+	}
+	return fmt.Sprintf("%v: it keeps ending, %d times without %v in between: starting again in %v, look at its log", lost, c.n, wellAfter, wait.Round(100*time.Millisecond)), wait
+}
+
 // keep keeps a healthy runtime up, in place, until ctx ends: then it is stopped.
 func (s *slot) keep(ctx context.Context, r *running, well func(*running), say func(eventKind, string)) {
-	wait := backoff{First: firstRestart, Max: lastRestart, Eager: true}
+	loop := crashes{wait: backoff{First: firstRestart, Max: lastRestart, Eager: true}}
 	for r != nil {
 		well(r)
 		since := time.Now()
@@ -45,9 +65,10 @@ func (s *slot) keep(ctx context.Context, r *running, well func(*running), say fu
 			lost = fmt.Errorf("%w: %s", lost, how[end.process])
 		}
 		if time.Since(since) >= wellAfter {
-			wait.Reset()
+			loop.wait.Reset()
+			loop.n = 0
 		}
-		r = s.again(ctx, lost, &wait, say)
+		r = s.again(ctx, lost, &loop, say)
 	}
 }
 
@@ -91,11 +112,12 @@ func (s *slot) serve(ctx context.Context, r *running, well func(*running), say f
 }
 
 // again starts the runtime again, until it is healthy; nil if ctx ended before.
-func (s *slot) again(ctx context.Context, lost error, wait *backoff, say func(eventKind, string)) *running {
+func (s *slot) again(ctx context.Context, lost error, loop *crashes, say func(eventKind, string)) *running {
 	for {
-		s.say("%v: starting again", lost)
-		say(slotDown, lost.Error())
-		if !wait.Pause(ctx) {
+		reason, wait := loop.next(lost)
+		s.say("%s", reason)
+		say(slotDown, reason)
+		if !pause(ctx, wait) {
 			return nil
 		}
 		r, err := s.start(ctx)

@@ -30,7 +30,7 @@ func TestKilledProcessIsStartedAgain(t *testing.T) {
 	at := c.awaitServing(ref)
 	require.Eventually(t, func() bool { return len(marked(t, a.dir)) == 2 }, patience, 10*time.Millisecond)
 	before := marked(t, a.dir)
-	for n := 1; n <= 2; n++ {
+	for n := 1; n <= 3; n++ {
 		pid, err := strconv.Atoi(mustGet(t, at+"/pid"))
 		require.NoError(t, err)
 		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
@@ -42,6 +42,7 @@ func TestKilledProcessIsStartedAgain(t *testing.T) {
 		require.NotContains(t, marked(t, a.dir), pid, "the worker was not ended with its runtime")
 	}
 	c.awaitLog("agent", `process "web" ended: signal: killed: starting again`)
+	c.awaitLog("agent", `process "web" ended: signal: killed: it keeps ending, 3 times without 1m0s in between: starting again in `)
 }
 
 func TestSickAppIsReportedAndStartedAgain(t *testing.T) {
