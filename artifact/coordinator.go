@@ -21,6 +21,7 @@ import (
 const (
 	DefaultPoll         = time.Minute
 	DefaultKeep         = 5
+	DefaultQuota        = 4 << 30
 	DefaultBuilds       = 1
 	DefaultBuildTimeout = 15 * time.Minute
 )
@@ -64,6 +65,10 @@ type Coordinator struct {
 	InUse func(k Key) []string
 	// Keep is how many releases of a subscription are kept. Default: DefaultKeep.
 	Keep int
+	// Quota is how much the archives of a subscription's releases may take,
+	// bytes: the oldest go first, but never the newest or one in use. Default:
+	// DefaultQuota.
+	Quota int64
 	// Note, if set, says what of a plan stays in the release's record, for who
 	// rolls releases out and reads no plans. Default: nothing.
 	Note func(plan []byte) (json.RawMessage, error)

@@ -44,9 +44,20 @@ func (r *run) surplus(k Key, head string, all []store.Record[Release]) (keys []s
 	slices.SortFunc(all, func(a, b store.Record[Release]) int {
 		return cmp.Or(b.Value.At.Compare(a.Value.At), cmp.Compare(b.Mod, a.Mod))
 	})
+	left := cmp.Or(r.Quota, DefaultQuota)
+	for _, rel := range all {
+		if inUse[rel.Value.Revision] {
+			left -= rel.Value.Size // whatever their age: the others have to do with the rest
+		}
+	}
 	for i, rel := range all {
-		if i >= cmp.Or(r.Keep, DefaultKeep) && !inUse[rel.Value.Revision] {
+		switch {
+		case inUse[rel.Value.Revision]:
+		case i >= cmp.Or(r.Keep, DefaultKeep), rel.Value.Size > left:
 			keys = append(keys, rel.Key)
+			left = min(left, 0) // nothing older is kept in its place
+		default:
+			left -= rel.Value.Size
 		}
 	}
 	return keys

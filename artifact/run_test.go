@@ -82,6 +82,30 @@ func TestRetention(t *testing.T) {
 	require.Contains(t, b.revisions(), all[1], "the head is kept however old it is")
 }
 
+// TestQuota: large releases go before there are many, but those in use.
+func TestQuota(t *testing.T) {
+	b, repo := newBench(t), artifacttest.NewRepo(t)
+	var all []string
+	b.Quota = 250_000 // two and a bit
+	b.InUse = func(artifact.Key) []string { return all[:min(1, len(all))] }
+	b.follow(repo)
+	b.start("a")
+	for i := range 4 {
+		repo.Write("f", noise(uint64(i), 100_000), 0o644)
+		head := repo.Commit(fmt.Sprint(i))
+		require.Equal(t, head, b.sync().Head)
+		all = append(all, head)
+	}
+	require.Eventually(t, func() bool { return len(b.revisions()) == 2 && len(b.blobs()) == 3 }, 30*time.Second, time.Millisecond, "two archives, one plan")
+	require.ElementsMatch(t, []string{all[0], all[3]}, b.revisions(), "the one in use, and the newest")
+
+	b.Quota = 1 // nothing fits: what is needed stays
+	repo.Write("f", noise(9, 100_000), 0o644)
+	head := repo.Commit("last")
+	require.Equal(t, head, b.sync().Head)
+	require.ElementsMatch(t, []string{all[0], head}, b.revisions())
+}
+
 func TestKilledRunLeavesNothingHalfMade(t *testing.T) {
 	b, repo := newBench(t), artifacttest.NewRepo(t)
 	building := make(chan string)
