@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -117,7 +118,9 @@ func (d *deriver) touch(dirty map[artifact.Key]bool, key string) {
 
 func (d *deriver) deriveAll(ctx context.Context, dirty map[artifact.Key]bool) error {
 	changed := !d.told
-	for k := range dirty {
+	// In an order that does not change from run to run: who of several takes a
+	// port first, say.
+	for _, k := range slices.SortedFunc(maps.Keys(dirty), artifact.Key.Compare) {
 		c, err := d.derive(ctx, k)
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -70,6 +71,11 @@ type Key struct{ Tenant, Alias string }
 
 // String returns tenant/alias.
 func (k Key) String() string { return k.Tenant + "/" + k.Alias }
+
+// Compare orders keys by tenant, then by alias.
+func (k Key) Compare(o Key) int {
+	return cmp.Or(cmp.Compare(k.Tenant, o.Tenant), cmp.Compare(k.Alias, o.Alias))
+}
 
 // ReleaseKey is where a release's record is.
 func ReleaseKey(k Key, revision string) string { return ReleasePrefix + k.String() + "/" + revision }
