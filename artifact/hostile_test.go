@@ -166,6 +166,7 @@ func TestHostilePacks(t *testing.T) {
 		"a difference makes too much": {packOf(t, packed(t, 3, 1, nil, []byte("x")), packed(t, 7, len(delta), base[:], delta)), "more than 256 MiB"},
 		"holds more than it claims":   {packOf(t, packed(t, 3, 1, nil, make([]byte, 1<<20))), ""},
 		"a difference without a size": {packOf(t, packed(t, 7, 1, base[:], []byte{0x80})), "not well-formed"},
+		"more objects than fit":       {append([]byte("PACK\x00\x00\x00\x02\x7f\xff\xff\xff"), packed(t, 3, 1, nil, []byte("x"))...), "more than 5000000 objects"},
 		"no pack":                     {[]byte("hello"), ""},
 		"one that is cut":             {packOf(t, packed(t, 3, 1, nil, []byte("x")))[:20], ""},
 	} {

@@ -9,12 +9,13 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 )
 
-// Bounds of what is in a pack, bytes, not compressed. Objects that are stored as
-// a difference from another one are put together in memory, each with the other
-// one.
+// Bounds of what is in a pack; bytes are not compressed ones. Objects that are
+// stored as a difference from another one are put together in memory, each with
+// the other one, and all are listed there.
 const (
-	maxObject   = 256 << 20
-	maxInflated = 8 << 30 // of all objects of a pack
+	maxObject   = 256 << 20 // bytes
+	maxInflated = 8 << 30   // bytes of all objects
+	maxObjects  = 5_000_000
 )
 
 // maxDeltaHead is how long the two sizes are that a difference begins with.
@@ -71,6 +72,9 @@ func scanPack(r io.Reader) error {
 	_, count, err := s.Header()
 	if err != nil {
 		return err
+	}
+	if count > maxObjects {
+		return fmt.Errorf("%w: the repository sends more than %d objects: make it smaller", ErrRelease, maxObjects)
 	}
 	left := int64(maxInflated)
 	for range count {
