@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/gostratos/stratos/artifact/webhook"
 	"github.com/gostratos/stratos/store"
@@ -13,6 +14,9 @@ import (
 
 // hooksPath is where webhooks come: below it, a tenant and an alias.
 const hooksPath = "/v1/hooks/"
+
+// hookPatience is how long a webhook may take to arrive.
+const hookPatience = 30 * time.Second
 
 // ErrRepository wraps why a repository cannot be used as somebody wishes.
 var ErrRepository = errors.New("the repository cannot be used so")
@@ -35,8 +39,16 @@ func (s *Server) pushed(w http.ResponseWriter, r *http.Request) error {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
+	// Nobody has proved anything yet: he may not keep the connection for long.
+	conn := http.NewResponseController(w)
+	if err := conn.SetReadDeadline(time.Now().Add(hookPatience)); err != nil {
+		return err
+	}
 	push, err := webhook.Read(r.Header, r.Body, secret)
 	if err != nil {
+		return err
+	}
+	if err := conn.SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storePatience)
