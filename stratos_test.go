@@ -288,7 +288,7 @@ func (b *bed) awaitOf(id topology.ClusterID, what string, ok func(*topology.Clus
 func (b *bed) awaitRouted(v *topology.View, id topology.ClusterID) {
 	b.t.Helper()
 	wanted := balancer.Routes(v).Clusters[id]
-	if wanted == nil || wanted.Vacant {
+	if wanted == nil || len(wanted.Targets) == 0 {
 		return
 	}
 	require.Eventually(b.t, func() bool {
