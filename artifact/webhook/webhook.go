@@ -1,6 +1,5 @@
 // Package webhook reads what a host of Git repositories sends when somebody has
-// pushed. It understands GitHub's webhooks (JSON and form; Gitea and Forgejo
-// send the same), and plain JSON, {"ref": "refs/heads/main"}, from anybody who
+// pushed. It understands GitHub's webhooks (JSON and form), and plain JSON, {"ref": "refs/heads/main"}, from anybody who
 // signs it in the same way: the header X-Hub-Signature-256 is "sha256=" and the
 // HMAC-SHA256 of the body, in hex.
 //

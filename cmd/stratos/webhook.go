@@ -24,7 +24,7 @@ func newWebhook() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "webhook",
 		Short: "Show where the host of a repository says that somebody has pushed",
-		Long: `Show where the host of a repository (GitHub, Gitea, Forgejo, or a script) says that
+		Long: `Show where the host of a repository (GitHub, or a script) says that
 somebody has pushed, so that the new commit runs at once rather than at the next
 look at the repository. What is sent is signed with the webhook's secret.`,
 		Args: cobra.NoArgs,
