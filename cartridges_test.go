@@ -50,7 +50,7 @@ func definition(t *testing.T, text string) cartridge.Definition {
 }
 
 // adminOf is a client with the administrator's token.
-func adminOf(t *testing.T, cfg stratos.Config) *client.Client {
+func adminOf(t testing.TB, cfg stratos.Config) *client.Client {
 	t.Helper()
 	token, err := os.ReadFile(filepath.Join(cfg.Dir, "admin.token"))
 	require.NoError(t, err)

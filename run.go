@@ -94,7 +94,7 @@ func (p *Platform) insist(ctx context.Context, what string, do func(context.Cont
 
 func (p *Platform) apiServer() *api.Server {
 	s := &api.Server{
-		Store: p.store, Topology: p.mirror, Controller: p.controller, Blobs: p.blobs,
+		Store: p.store, Topology: p.mirror, Controller: p.controller, Blobs: p.blobs, Artifacts: p.coordinator,
 		Recorder: p.recorder, Decisions: p.scaler.Decisions, Platform: p, Secrets: p, Backups: p.backups, Logs: p.logs,
 		Scratch: p.cfg.Dir, Fleet: p.fleet, Leader: p.leading, Replicas: p.replica.http, ReplicaToken: p.replica.token,
 		Heartbeat: p.cfg.Heartbeat, Log: p.cfg.Log,

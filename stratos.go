@@ -238,7 +238,8 @@ func (p *Platform) compose() {
 	}
 	p.coordinator = &artifact.Coordinator{
 		Store: p.store, Blobs: p.blobs, Dir: filepath.Join(cfg.Dir, "artifacts"),
-		Build: p.build, Note: noteOf, Poll: cfg.Poll, InUse: p.revisionsInUse, Log: cfg.Log,
+		Build: p.build, Note: noteOf, Poll: cfg.Poll, InUse: p.revisionsInUse,
+		Admit: p.admit, Log: cfg.Log,
 	}
 	if cfg.Balancer == nil {
 		p.proxy = &proxy.Proxy{TLS: p.memberTLS(), Log: cfg.Log}

@@ -54,7 +54,7 @@ const (
 
 // site is an application in a Git repository.
 type site struct {
-	t   *testing.T
+	t   testing.TB
 	dir string
 }
 
@@ -92,7 +92,7 @@ print("greeting with", WORD, flush=True)
 S(("127.0.0.1", int(os.environ["PORT"])), H).serve_forever()
 `
 
-func newSite(t *testing.T, word string) *site {
+func newSite(t testing.TB, word string) *site {
 	t.Helper()
 	s := &site{t: t, dir: filepath.Join(t.TempDir(), "repo")}
 	require.NoError(t, os.MkdirAll(s.dir, 0o700))
@@ -143,7 +143,7 @@ func (s *site) commitAll() string {
 
 // bed is a platform that runs in this process.
 type bed struct {
-	t   *testing.T
+	t   testing.TB
 	ctx context.Context
 	*stratos.Platform
 	log    *syncBuffer
@@ -191,7 +191,7 @@ func testConfig(t testing.TB, dir string) stratos.Config {
 
 // newBed starts a platform; at the end of the test it is stopped, and nothing
 // of it may be left.
-func newBed(t *testing.T, change ...func(*stratos.Config)) *bed {
+func newBed(t testing.TB, change ...func(*stratos.Config)) *bed {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)

@@ -18,7 +18,8 @@ import (
 	"github.com/gostratos/stratos/topology"
 )
 
-// Subscribe records a tenant's wish to use a cartridge. The repository and its
+// Subscribe records a tenant's wish to use a cartridge. Without the URL of a
+// repository, one is kept here, to be pushed to. The repository and its
 // branch are looked at first, so that what cannot work is refused here, and
 // nothing is recorded; one that needs credentials gets them afterwards, with
 // PutCredentials, and runs nothing until then. tenant.ErrAliasTaken: there is such a subscription
@@ -26,10 +27,15 @@ import (
 func (p *Platform) Subscribe(ctx context.Context, s tenant.Subscription) error {
 	s = s.WithDefaults()
 	s.Created = time.Now()
-	if err := p.checkSubscription(ctx, s); err != nil {
+	if err := p.checkSubscription(ctx, &s); err != nil {
 		return err
 	}
-	if err := p.checkRepository(ctx, s); err != nil && !errors.Is(err, artifact.ErrAuth) {
+	k, kept := artifactKey(s.Tenant, s.Alias), s.Repository.URL == artifact.Hosted
+	if kept {
+		if err := checkHosting(); err != nil {
+			return fmt.Errorf("subscription %s: %w", s.Alias, err)
+		}
+	} else if err := p.checkRepository(ctx, s); err != nil && !errors.Is(err, artifact.ErrAuth) {
 		return fmt.Errorf("subscription %s: %w", s.Alias, err)
 	}
 	rec := store.NewRecord(tenant.SubscriptionKey(s.Tenant, s.Alias), s)
@@ -48,6 +54,13 @@ func (p *Platform) Subscribe(ctx context.Context, s tenant.Subscription) error {
 				{Key: topology.ClusterKey(clusterOf(s.Tenant, s.Alias))}, // the former one is gone
 			},
 			Then: []store.Op{op},
+		}
+		if kept {
+			repo, err := store.NewRecord(artifact.HostedKey(k), artifact.NewHosted()).Put()
+			if err != nil {
+				return err
+			}
+			x.Then = append(x.Then, repo)
 		}
 		if err := use(&x); err != nil {
 			return err
@@ -87,16 +100,18 @@ func aliasTaken(s tenant.Subscription, err error) error {
 	return fmt.Errorf("subscription %s: %w by another subscription of tenant %s: choose another alias, or unsubscribe that one first", s.Alias, tenant.ErrAliasTaken, s.Tenant)
 }
 
-func (p *Platform) checkSubscription(ctx context.Context, s tenant.Subscription) error {
+// checkSubscription refuses what cannot work, and says where the repository is
+// if nobody did.
+func (p *Platform) checkSubscription(ctx context.Context, s *tenant.Subscription) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
 	t, _, err := p.cartridge(ctx, s.Tenant, s.Cartridge)
 	if err != nil {
-		return p.noCartridge(ctx, s, err)
+		return p.noCartridge(ctx, *s, err)
 	}
 	if alone, ok := t.(cartridge.Standalone); s.Repository.URL == "" && !(ok && alone.Standalone()) {
-		return fmt.Errorf("subscription %s: no repository: give the URL of a Git repository", s.Alias)
+		s.Repository.URL = artifact.Hosted
 	}
 	if p.cfg.Policies[s.Policy] == nil {
 		known := slices.DeleteFunc(slices.Sorted(maps.Keys(p.cfg.Policies)), func(n string) bool { return n == "" })
@@ -114,7 +129,7 @@ func (p *Platform) checkSubscription(ctx context.Context, s tenant.Subscription)
 	_, err = store.Read[tenant.Subscription](ctx, p.store, tenant.SubscriptionKey(s.Tenant, s.Alias))
 	switch {
 	case err == nil:
-		return aliasTaken(s, &store.ConflictError{})
+		return aliasTaken(*s, &store.ConflictError{})
 	case errors.Is(err, store.ErrNotFound):
 		return nil
 	}
@@ -145,8 +160,9 @@ func (p *Platform) Unsubscribe(ctx context.Context, t tenant.ID, alias string) e
 		return fmt.Errorf("subscription %s is %w by %s: disconnect first", alias, api.ErrInUse, strings.Join(users, ", "))
 	}
 	_, err = p.store.Commit(ctx, store.Txn{
-		If:   []store.Cond{rec.Unchanged()},
-		Then: []store.Op{{Key: rec.Key, Delete: true}, {Key: tenant.CredentialsKey(t, alias), Delete: true}},
+		If: []store.Cond{rec.Unchanged()},
+		Then: []store.Op{{Key: rec.Key, Delete: true}, {Key: tenant.CredentialsKey(t, alias), Delete: true},
+			{Key: artifact.HostedKey(artifactKey(t, alias)), Delete: true}},
 	})
 	return err
 }

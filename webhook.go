@@ -21,9 +21,13 @@ func (p *Platform) Webhook(ctx context.Context, t tenant.ID, alias string) (secr
 	if err != nil {
 		return "", err
 	}
-	// The next subscription of this alias has another secret.
-	s := rec.Value
-	b, err := ca.Derive(p.replica.secrets, fmt.Sprintf("webhook %s %s %s %d", s.Tenant, s.Alias, s.Created.UTC().Format(time.RFC3339Nano), s.Webhook))
+	return p.secretOf(rec.Value, "webhook", rec.Value.Webhook)
+}
+
+// secretOf derives a secret of a subscription, the nth of a kind. The next
+// subscription of this alias has another one.
+func (p *Platform) secretOf(s tenant.Subscription, kind string, n int) (string, error) {
+	b, err := ca.Derive(p.replica.secrets, fmt.Sprintf("%s %s %s %s %d", kind, s.Tenant, s.Alias, s.Created.UTC().Format(time.RFC3339Nano), n))
 	return hex.EncodeToString(b), err
 }
 

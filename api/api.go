@@ -23,6 +23,8 @@
 //	GET  /v1/tenants/{tenant}/subscriptions/{alias}           the wish, its repository and its cluster
 //	POST /v1/tenants/{tenant}/subscriptions/{alias}/synchronise   look at the repository now
 //	POST /v1/tenants/{tenant}/subscriptions/{alias}/scale     {"min": 1, "max": 4}
+//	GET  /v1/tenants/{tenant}/subscriptions/{alias}/repository    where to push to, if it is hosted here, and the password
+//	     /git/{tenant}/{alias}.git                            git's smart HTTP: push, clone, fetch
 //	GET  /v1/tenants/{tenant}/subscriptions/{alias}/logs?lines=N  what its members printed last
 //
 // Errors are JSON: {"error": "what is wrong, and the cure"}. A replica that
@@ -58,6 +60,8 @@ type Platform interface {
 	Switch(ctx context.Context, t tenant.ID, alias, ref string) error
 	Webhook(ctx context.Context, t tenant.ID, alias string) (secret string, err error)
 	RenewWebhook(ctx context.Context, t tenant.ID, alias string) error
+	PushSecret(ctx context.Context, t tenant.ID, alias string) (secret string, err error)
+	RenewPushSecret(ctx context.Context, t tenant.ID, alias string) error
 	PutCredentials(ctx context.Context, t tenant.ID, alias string, c artifact.Credentials) error
 	RemoveCredentials(ctx context.Context, t tenant.ID, alias string) error
 	Scale(ctx context.Context, t tenant.ID, alias string, minimum, maximum int) error
@@ -85,6 +89,7 @@ type Server struct {
 	Topology   topology.Source
 	Controller *controller.Controller
 	Blobs      artifact.Blobs
+	Artifacts  *artifact.Coordinator // of hosted repositories
 	Recorder   *autoscale.Recorder
 	Decisions  func(topology.ClusterID) []autoscale.Decision
 	Platform   Platform
@@ -149,6 +154,7 @@ func (s *Server) Handler(stop context.Context, id store.ID) http.Handler {
 	mux.Handle("PUT "+subscription+"/credentials", s.admin(s.putCredentials))
 	mux.Handle("DELETE "+subscription+"/credentials", s.admin(s.removeCredentials))
 	s.webhookRoutes(mux, subscription)
+	s.gitRoutes(mux, subscription)
 	mux.Handle("PUT "+subscription+"/connections/{provider}", s.admin(s.connect))
 	mux.Handle("DELETE "+subscription+"/connections/{provider}", s.admin(s.disconnect))
 	mux.Handle("GET "+subscription+"/logs", s.led(s.bearing(s.logs(stop), tenant.TokenAdmin)))
@@ -156,13 +162,13 @@ func (s *Server) Handler(stop context.Context, id store.ID) http.Handler {
 	return bounded(mux)
 }
 
-// bounded keeps every body small but those of backups and of webhooks, which
-// bound their own.
+// bounded keeps every body small but those of backups, of webhooks and of git,
+// which bound their own.
 func bounded(h http.Handler) http.Handler {
 	small := http.MaxBytesHandler(h, MaxBody)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, wire.JobsPath) ||
-			r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, hooksPath) {
+			r.Method == http.MethodPost && (strings.HasPrefix(r.URL.Path, hooksPath) || strings.HasPrefix(r.URL.Path, gitPath)) {
 			h.ServeHTTP(w, r)
 			return
 		}
@@ -218,6 +224,10 @@ var statuses = []struct {
 	{errBackingUp, http.StatusConflict},
 	{ErrInUse, http.StatusConflict},
 	{ErrRepository, http.StatusUnprocessableEntity},
+	{artifact.ErrNoRepository, http.StatusNotFound},
+	{artifact.ErrPush, http.StatusBadRequest},
+	{artifact.ErrNoGit, http.StatusNotImplemented},
+	{artifact.ErrNotLeading, http.StatusServiceUnavailable},
 	{artifact.ErrCredentials, http.StatusUnprocessableEntity},
 	{webhook.ErrSignature, http.StatusForbidden},
 	{webhook.ErrTooLarge, http.StatusRequestEntityTooLarge},

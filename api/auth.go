@@ -111,13 +111,21 @@ func (s *Server) scoped(h func(http.ResponseWriter, *http.Request, stream.Scope)
 // bearer says what the bearer of the request's token is.
 func (s *Server) bearer(r *http.Request) (tenant.TokenKind, error) {
 	secret, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok || secret == "" {
+	if !ok {
+		return "", errUnauthorized
+	}
+	return s.kindOf(r.Context(), secret)
+}
+
+// kindOf says what a token is for; errUnauthorized: it is none.
+func (s *Server) kindOf(ctx context.Context, secret string) (tenant.TokenKind, error) {
+	if secret == "" {
 		return "", errUnauthorized
 	}
 	if s.ReplicaToken != "" && tenant.NewToken(s.ReplicaToken, tokenReplica, "", time.Time{}).Matches(secret) {
 		return tokenReplica, nil
 	}
-	t, err := s.readToken(r.Context(), tenant.TokenKey(secret))
+	t, err := s.readToken(ctx, tenant.TokenKey(secret))
 	if errors.Is(err, store.ErrNotFound) || err == nil && !t.Value.Matches(secret) {
 		return "", errUnauthorized
 	}

@@ -131,6 +131,7 @@ const (
 	RepoURLRefused  Problem = "REPO_URL_REFUSED"   // see CheckURL
 	RepoUnreachable Problem = "REPO_UNREACHABLE"   // no answer, or one that is not understood
 	RefNotFound     Problem = "REPO_REF_NOT_FOUND" // no such branch, tag or commit; a deleted branch
+	RepoEmpty       Problem = "REPO_EMPTY"         // a hosted one that nothing was pushed to
 	ReleaseLate     Problem = "RELEASE_LATE"       // the platform's own trouble; it tries again
 )
 
@@ -140,6 +141,8 @@ func problemOf(err error) Problem {
 	switch {
 	case errors.Is(err, ErrAuth), errors.Is(err, ErrCredentials):
 		return RepoAuthFailed
+	case errors.Is(err, errNothingPushed):
+		return RepoEmpty
 	case errors.Is(err, ErrNoRef):
 		return RefNotFound
 	case errors.Is(err, ErrNoRepository):

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"path/filepath"
@@ -22,6 +23,7 @@ const (
 	DefaultPoll         = time.Minute
 	DefaultKeep         = 5
 	DefaultQuota        = 4 << 30
+	DefaultHostedQuota  = 4 << 30
 	DefaultBuilds       = 1
 	DefaultBuildTimeout = 15 * time.Minute
 )
@@ -69,6 +71,9 @@ type Coordinator struct {
 	// bytes: the oldest go first, but never the newest or one in use. Default:
 	// DefaultQuota.
 	Quota int64
+	// HostedQuota is how much a hosted repository may take, bytes. Default:
+	// DefaultHostedQuota.
+	HostedQuota int64
 	// Note, if set, says what of a plan stays in the release's record, for who
 	// rolls releases out and reads no plans. Default: nothing.
 	Note func(plan []byte) (json.RawMessage, error)
@@ -78,16 +83,23 @@ type Coordinator struct {
 	BuildTimeout time.Duration
 	// Limits of a release, before and after its build. Default: those of package archive.
 	Limits archive.Limits
+	// Admit, if set, is called for a revision that was pushed to a hosted
+	// repository, once its release is recorded as built: it returns nil when the
+	// revision is served, and an error, for who pushed it, when it will not be.
+	// What there is to say meanwhile goes to say.
+	Admit func(ctx context.Context, k Key, revision string, say io.Writer) error
 	// Log is told what an operator must know. Default: none.
 	Log *slog.Logger
 
-	mu      sync.Mutex
-	given   bool // Set was called
-	wishes  map[Key]Wish
-	calls   map[Key][]*call // who waits in Synchronise
-	workers map[Key]*worker // while Run runs
-	changed chan struct{}   // closed by the next Set
-	running bool
+	mu       sync.Mutex
+	given    bool // Set was called
+	wishes   map[Key]Wish
+	calls    map[Key][]*call // who waits in Synchronise
+	workers  map[Key]*worker // while Run runs
+	run      *run            // while Run runs
+	hostings map[Key]*hosting
+	changed  chan struct{} // closed by the next Set
+	running  bool
 }
 
 // call is a Synchronise that waits for its answer.
@@ -118,6 +130,10 @@ func (c *Coordinator) Set(wishes map[Key]Wish) {
 			answer(calls, Repository{}, unknownKey(k))
 		}
 	}
+	maps.DeleteFunc(c.hostings, func(k Key, h *hosting) bool {
+		_, ok := c.wishes[k]
+		return !ok && h.push == nil
+	})
 	if c.changed != nil {
 		close(c.changed)
 		c.changed = nil
@@ -214,8 +230,11 @@ func (k Key) usable() bool {
 }
 
 func (c *Coordinator) open(k Key, w Wish) Source {
-	if w.URL == Empty {
+	switch w.URL {
+	case Empty:
 		return none{}
+	case Hosted:
+		return hosted{c, k}
 	}
 	if c.Open != nil {
 		return c.Open(k, w)

@@ -52,7 +52,7 @@ func openMirror(path string) (*mirror, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, err
 	}
-	packs, err := cleanPacks(filepath.Join(path, "objects", "pack"))
+	packs, err := cleanPacks(packFolder(path))
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +64,7 @@ func openMirror(path string) (*mirror, error) {
 			return nil, err
 		}
 	}
-	s := filesystem.NewStorageWithOptions(osfs.New(path), cache.NewObjectLRUDefault(),
-		filesystem.Options{LargeObjectThreshold: largeObject})
+	s := bareStorage(path)
 	_, err = s.Reference(plumbing.HEAD)
 	if errors.Is(err, plumbing.ErrReferenceNotFound) {
 		_, err = git.Init(s, nil)
@@ -74,6 +73,12 @@ func openMirror(path string) (*mirror, error) {
 		return nil, &damagedError{err}
 	}
 	return &mirror{path: path, store: s}, nil
+}
+
+// bareStorage reads a bare repository.
+func bareStorage(path string) *filesystem.Storage {
+	return filesystem.NewStorageWithOptions(osfs.New(path), cache.NewObjectLRUDefault(),
+		filesystem.Options{LargeObjectThreshold: largeObject})
 }
 
 // cleanPacks removes temporary files, and indexes without a pack: a fetch that

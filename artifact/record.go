@@ -55,7 +55,9 @@ func (r *run) late(ctx context.Context, j *job, why error) (Repository, error) {
 		r.log().Error("making a release failed; trying again", "key", j.key, "error", internal.err)
 	}
 	now := Repository{URL: j.wish.URL, Ref: j.wish.Ref, Head: j.repo.Value.Head, Error: clip(why.Error()), Problem: problemOf(why)}
-	if now.Error != j.repo.Value.Error {
+	if now.Problem == RepoEmpty {
+		now.Head = "" // of a first push that came to no end
+	} else if now.Error != j.repo.Value.Error {
 		r.log().Warn("repository gives no release; trying again", "key", j.key, "error", now.Error)
 	}
 	return r.write(ctx, j.repo, now)

@@ -117,7 +117,7 @@ func (r *run) make(ctx context.Context, j *job) (Repository, error) {
 	}()
 	var log tail
 	began := time.Now()
-	plan, err := r.prepare(ctx, j, dir, &log)
+	plan, err := r.prepare(ctx, j, dir, io.MultiWriter(&log, r.pushLog(j.key)))
 	var rel Release
 	if err == nil {
 		// From the first blob to the record nothing may be swept.
@@ -146,7 +146,7 @@ func (r *run) make(ctx context.Context, j *job) (Repository, error) {
 
 // prepare fills dir with what is to be released and returns the plan. What is
 // wrong with the revision wraps ErrRelease or archive.ErrRefused.
-func (r *run) prepare(ctx context.Context, j *job, dir string, log *tail) ([]byte, error) {
+func (r *run) prepare(ctx context.Context, j *job, dir string, log io.Writer) ([]byte, error) {
 	if err := r.fetch(ctx, j.src, j.revision, dir); err != nil {
 		return nil, err
 	}
@@ -182,7 +182,7 @@ func (r *run) fetch(ctx context.Context, src Source, revision, dir string) error
 }
 
 // build runs the build when it is its turn.
-func (r *run) build(ctx context.Context, k Key, dir string, log *tail) ([]byte, error) {
+func (r *run) build(ctx context.Context, k Key, dir string, log io.Writer) ([]byte, error) {
 	leave, err := enter(ctx, r.building)
 	if err != nil {
 		return nil, err

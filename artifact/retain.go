@@ -180,7 +180,7 @@ func (r *run) sweepLoop(ctx context.Context) error {
 	}
 }
 
-// sweepBlobs deletes the blobs that no release refers to.
+// sweepBlobs deletes the blobs that no release and no hosted repository refers to.
 func (r *run) sweepBlobs(ctx context.Context) error {
 	leave, err := enter(ctx, r.publishing)
 	if err != nil {
@@ -196,6 +196,16 @@ func (r *run) sweepBlobs(ctx context.Context) error {
 		rel, err := store.Decode[Release](kv)
 		needed[rel.Value.Archive], needed[rel.Value.Plan] = true, true
 		return err // one that cannot be read may refer to anything
+	})
+	if err != nil {
+		return err
+	}
+	err = r.scan(ctx, HostedPrefix, func(kv store.KV) error {
+		repo, err := store.Decode[HostedRepository](kv)
+		for _, p := range repo.Value.Packs {
+			needed[p.Blob] = true
+		}
+		return err
 	})
 	if err != nil {
 		return err

@@ -52,6 +52,9 @@ func (c *Coordinator) Run(ctx context.Context, lead *store.Leadership) error {
 		publishing:  make(chan struct{}, 1),
 		sweep:       make(chan struct{}, 1),
 	}
+	c.mu.Lock()
+	c.run = r
+	c.mu.Unlock()
 	group.Go(func() error { return r.dispatch(gctx) })
 	group.Go(func() error { return r.sweepLoop(gctx) })
 	err := group.Wait()
@@ -86,7 +89,7 @@ func (c *Coordinator) begin() error {
 func (c *Coordinator) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.running, c.workers = false, nil
+	c.running, c.workers, c.run = false, nil, nil
 }
 
 // dispatch keeps a worker for every wish, and for everything that was left by

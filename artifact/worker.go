@@ -105,7 +105,12 @@ func (w *worker) round(ctx context.Context, wish Wish, wished bool, calls []*cal
 		w.log().Error("recording a release failed; trying again", "key", w.key, "error", err)
 	}
 	answer(calls, repo, err)
-	return err == nil && repo.Error == "", err
+	if wish.URL == Hosted && err == nil {
+		if terr := w.tidy(ctx, w.key); terr != nil && ctx.Err() == nil {
+			w.log().Warn("making one pack of many failed; trying again", "key", w.key, "error", terr)
+		}
+	}
+	return err == nil && (repo.Error == "" || repo.Problem == RepoEmpty), err
 }
 
 // hold gives calls back that a round could not answer.

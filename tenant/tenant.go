@@ -50,7 +50,8 @@ type Tenant struct {
 // Repository says where code comes from.
 type Repository struct {
 	// URL is https, ssh or git; or what artifact.Dir makes of a local path,
-	// which only Go programs may pass. Empty where the cartridge needs none.
+	// which only Go programs may pass. Empty: a repository is kept here, to be
+	// pushed to, or there is none, where the cartridge needs none.
 	URL string `json:"url"`
 	// Ref is a branch, a tag or a commit. Default: the remote's HEAD.
 	Ref string `json:"ref,omitempty"`
@@ -80,6 +81,8 @@ type Subscription struct {
 	Synchronised time.Time `json:"synchronised,omitzero"`
 	// Webhook is how often the secret of its webhook was renewed.
 	Webhook int `json:"webhook,omitempty"`
+	// Push is how often the password of its hosted repository was renewed.
+	Push int `json:"push,omitempty"`
 }
 
 // Credentials are what opens a subscription's repository, sealed: who reads the

@@ -15,6 +15,13 @@ type Webhook struct {
 	Secret string `json:"secret"` // what the sender signs with
 }
 
+// HostedRepository is a repository that the platform keeps.
+type HostedRepository struct {
+	Path     string `json:"path"` // below the control plane's URL
+	User     string `json:"user"` // any will do
+	Password string `json:"password"`
+}
+
 func subscriptionPath(t tenant.ID, alias string) string {
 	return "/v1/tenants/" + url.PathEscape(string(t)) + "/subscriptions/" + url.PathEscape(alias)
 }
@@ -47,4 +54,17 @@ func (c *Client) RemoveCredentials(ctx context.Context, t tenant.ID, alias strin
 // [*Error] of code 422.
 func (c *Client) Switch(ctx context.Context, t tenant.ID, alias, ref string) error {
 	return c.Do(ctx, http.MethodPut, subscriptionPath(t, alias)+"/ref", map[string]string{"ref": ref}, nil)
+}
+
+// HostedRepository returns where to push to, and with which password. A
+// subscription whose repository is elsewhere is an [*Error] of code 422.
+func (c *Client) HostedRepository(ctx context.Context, t tenant.ID, alias string) (r HostedRepository, err error) {
+	err = c.Do(ctx, http.MethodGet, subscriptionPath(t, alias)+"/repository", nil, &r)
+	return r, err
+}
+
+// RenewPushSecret gives a repository that the platform keeps another password;
+// the former one is refused from then on.
+func (c *Client) RenewPushSecret(ctx context.Context, t tenant.ID, alias string) error {
+	return c.Do(ctx, http.MethodPost, subscriptionPath(t, alias)+"/repository/renew", nil, nil)
 }

@@ -171,7 +171,9 @@ func (f *File) checkSubscriptions(p *problems) {
 		case !slices.Contains(f.Cartridges, s.Cartridge):
 			p.addf(field+".cartridge", "this platform has no cartridge %q: write one of %s", s.Cartridge, strings.Join(f.Cartridges, ", "))
 		}
-		p.add(field+".repository.url", artifact.CheckURL(s.Repository.URL))
+		if s.Repository.URL != "" { // else one is kept here, to be pushed to
+			p.add(field+".repository.url", artifact.CheckURL(s.Repository.URL))
+		}
 		if _, ok := f.Policies[s.Policy]; !ok && s.Policy != "" {
 			p.addf(field+".policy", "there is no policy %q: write it down in policies, or leave this out", s.Policy)
 		}
