@@ -237,7 +237,7 @@ func gitCommand(ctx context.Context, path string, args ...string) (*exec.Cmd, er
 	}, args...)...)
 	cmd.Dir = path
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + path, "LC_ALL=C", "GIT_DIR=" + path,
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.DevNull, "LC_ALL=C", "GIT_DIR=.",
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_TERMINAL_PROMPT=0",
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

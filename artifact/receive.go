@@ -90,8 +90,7 @@ func (c *Coordinator) uploadPack(ctx context.Context, k Key, repo HostedReposito
 	if err != nil {
 		return err
 	}
-	path := c.mirror(k)
-	cmd, err := gitCommand(ctx, path, slices.Concat([]string{"upload-pack", "--stateless-rpc", "--strict"}, args, []string{path})...)
+	cmd, err := gitCommand(ctx, c.mirror(k), slices.Concat([]string{"upload-pack", "--stateless-rpc", "--strict"}, args, []string{"."})...)
 	if err != nil {
 		return err
 	}

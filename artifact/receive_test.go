@@ -225,6 +225,8 @@ func TestPushGoesOnFromAnother(t *testing.T) {
 // TestHostedQuota: what has no room is refused, and nothing of it stays.
 func TestHostedQuota(t *testing.T) {
 	b, repo := newBench(t), artifacttest.NewRepo(t)
+	t.Chdir(t.TempDir())
+	b.Dir = "work" // as the data folder is by default
 	repo.Write("f", "1", 0o644)
 	one := repo.Commit("one")
 	two := repo.Commit("two")
@@ -239,6 +241,9 @@ func TestHostedQuota(t *testing.T) {
 	require.Contains(t, answer, "would take more than")
 	require.Equal(t, map[string]string{"refs/heads/main": one}, b.hosted().Refs)
 	require.Len(t, b.hosted().Packs, 1)
+	var refs bytes.Buffer
+	require.NoError(t, b.Advertise(t.Context(), shop, artifact.UploadPack, "", &refs))
+	require.Contains(t, refs.String(), one+" refs/heads/main")
 }
 
 // TestPushNeedsALeader: where the coordinator does not run nothing is taken.
