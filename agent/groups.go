@@ -1,8 +1,9 @@
 package agent
 
 import (
-	"os"
 	"sync"
+
+	"github.com/gostratos/stratos/internal/procfs"
 )
 
 // groups knows the process groups of the runtimes that run now.
@@ -34,15 +35,15 @@ func (g *groups) has(id int) bool {
 // memory is how much of the machine's memory the groups' processes hold, in
 // bytes; what they share counts for each. 0 if it is unknown.
 func (g *groups) memory() uint64 {
-	all, err := processes()
+	all, err := procfs.All()
 	if err != nil {
 		return 0
 	}
-	var pages uint64
+	var bytes uint64
 	for _, p := range all {
-		if g.has(p.group) {
-			pages += p.pages
+		if g.has(p.Group) {
+			bytes += p.Memory
 		}
 	}
-	return pages * uint64(os.Getpagesize())
+	return bytes
 }

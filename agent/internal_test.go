@@ -63,31 +63,6 @@ func FuzzReadLines(f *testing.F) {
 	})
 }
 
-func TestParseStat(t *testing.T) {
-	line := "4242 (a) (b)) S 1 4240 4239 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 3 0 12345 1000000 77 18446744073709551615 1 1"
-	p, ok := parseStat([]byte(line))
-	require.True(t, ok)
-	require.Equal(t, procStat{pid: 4242, group: 4240, state: 'S', pages: 77}, p)
-
-	all, err := processes()
-	require.NoError(t, err)
-	var own procStat
-	for _, p := range all {
-		if p.pid == os.Getpid() {
-			own = p
-		}
-	}
-	require.Equal(t, syscall.Getpgrp(), own.group)
-	require.Positive(t, own.pages)
-}
-
-func FuzzParseStat(f *testing.F) {
-	f.Add([]byte("1 (init) S 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 5 1 2"))
-	f.Add([]byte(")("))
-	f.Add([]byte("1 ()"))
-	f.Fuzz(func(_ *testing.T, line []byte) { parseStat(line) })
-}
-
 func TestJournalNumbersAndDrops(t *testing.T) {
 	j := newJournal(100)
 	for i := range maxJournalLines + 5 {

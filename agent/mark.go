@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gostratos/stratos/internal/procfs"
 )
 
 // markEnv is the variable that marks the processes of a runtime: its value is
@@ -39,17 +41,17 @@ func sweep(match func(entry string) bool) error {
 // match accepts, and returns how many it found. Environments of other users are
 // out of sight, and so are the processes that wiped theirs.
 func killMarked(match func(entry string) bool) (int, error) {
-	all, err := processes()
+	all, err := procfs.All()
 	if err != nil {
 		return 0, err
 	}
 	found := 0
 	var errs []error
 	for _, p := range all {
-		if p.dead() || p.pid == os.Getpid() {
+		if !p.Runs() || p.PID == os.Getpid() {
 			continue
 		}
-		killed, err := killIfMarked(p.pid, match)
+		killed, err := killIfMarked(p.PID, match)
 		if killed {
 			found++
 		}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gostratos/stratos/cartridge"
+	"github.com/gostratos/stratos/internal/procfs"
 )
 
 // crashGrace is how long the other processes of a runtime may take to stop
@@ -246,12 +247,12 @@ func (r *running) awaitGroups(grace time.Duration) {
 }
 
 func (r *running) membersLeft() bool {
-	all, err := processes()
+	all, err := procfs.All()
 	if err != nil {
 		return false // the groups are killed next
 	}
-	return slices.ContainsFunc(all, func(s procStat) bool {
-		return !s.dead() && slices.ContainsFunc(r.procs, func(p *process) bool { return p.pid() == s.group })
+	return slices.ContainsFunc(all, func(s procfs.Stat) bool {
+		return s.Runs() && slices.ContainsFunc(r.procs, func(p *process) bool { return p.pid() == s.Group })
 	})
 }
 

@@ -15,18 +15,6 @@ const (
 	AgentArg    = agentArg
 )
 
-// ParseStat returns what [parseStat] reads.
-func ParseStat(line string) (pid, parent, session int, start uint64, err error) {
-	s, err := parseStat(line)
-	return s.PID, s.Parent, s.Session, s.Start, err
-}
-
-// Runs reports whether the line is of a process that has not ended.
-func Runs(line string) bool {
-	s, err := parseStat(line)
-	return err == nil && s.runs()
-}
-
 // Marked is [marked].
 func Marked(environ, dir string) bool { return marked([]byte(environ), folder(dir)) }
 

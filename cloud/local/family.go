@@ -3,11 +3,13 @@ package local
 import (
 	"os"
 	"slices"
+
+	"github.com/gostratos/stratos/internal/procfs"
 )
 
 // processes finds the instance's: the agent, its session, what carries the
 // folder in its environment, and the children of all of these.
-func (f folder) processes() ([]stat, error) {
+func (f folder) processes() ([]procfs.Stat, error) {
 	leader, started, err := f.agent()
 	if err != nil {
 		return nil, err
@@ -19,11 +21,11 @@ func (f folder) processes() ([]stat, error) {
 	if !started || leader.Boot != boot {
 		leader = process{}
 	}
-	all, err := processes()
+	all, err := procfs.All()
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(s stat) bool { return s.PID == os.Getpid() || s.PID == 1 })
+	all = slices.DeleteFunc(all, func(s procfs.Stat) bool { return s.PID == os.Getpid() || s.PID == 1 })
 	if recycled(all, leader) {
 		leader = process{}
 	}
@@ -31,42 +33,30 @@ func (f folder) processes() ([]stat, error) {
 	for _, s := range all {
 		mine[s.PID] = f.owns(s, leader)
 	}
-	adoptChildren(all, mine)
-	return slices.DeleteFunc(all, func(s stat) bool { return !mine[s.PID] }), nil
+	procfs.AddChildren(all, mine)
+	return slices.DeleteFunc(all, func(s procfs.Stat) bool { return !mine[s.PID] }), nil
 }
 
 // owns reports whether a process is in the agent's session or carries the
 // folder in its environment, which servers that write over it do not.
-func (f folder) owns(s stat, leader process) bool {
+func (f folder) owns(s procfs.Stat, leader process) bool {
 	if leader.PID > 0 && s.Start < leader.Start {
 		return false
 	}
 	if leader.PID > 0 && s.Session == leader.PID {
 		return true
 	}
-	environ, err := os.ReadFile(procFile(s.PID, "environ"))
+	environ, err := os.ReadFile(procfs.File(s.PID, "environ"))
 	return err == nil && marked(environ, f) // unreadable: ended, or another user's
 }
 
 // recycled reports whether the agent's number is another process's now. While
 // its session lived, the kernel would not have given it away.
-func recycled(all []stat, leader process) bool {
+func recycled(all []procfs.Stat, leader process) bool {
 	for _, s := range all {
 		if s.PID == leader.PID {
 			return s.Start != leader.Start
 		}
 	}
 	return false
-}
-
-// adoptChildren adds the descendants of those in mine.
-func adoptChildren(all []stat, mine map[int]bool) {
-	for grown := true; grown; {
-		grown = false
-		for _, s := range all {
-			if !mine[s.PID] && mine[s.Parent] {
-				mine[s.PID], grown = true, true
-			}
-		}
-	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gostratos/stratos/cloud"
 	"github.com/gostratos/stratos/cloud/local"
+	"github.com/gostratos/stratos/internal/procfs"
 )
 
 func TestLaunchRefuses(t *testing.T) {
@@ -101,12 +102,11 @@ func TestAgentIsAProcessOfItsOwn(t *testing.T) {
 	}
 	require.Contains(t, string(environ), "GOMEMLIMIT=64MiB\x00")
 
-	line, err := os.ReadFile(proc + "stat")
+	stat, ok, err := procfs.Read(pid)
 	require.NoError(t, err)
-	_, parent, session, _, err := local.ParseStat(string(line))
-	require.NoError(t, err)
-	require.Equal(t, pid, session)
-	require.Equal(t, os.Getpid(), parent)
+	require.True(t, ok)
+	require.Equal(t, pid, stat.Session)
+	require.Equal(t, os.Getpid(), stat.Parent)
 	for fd, want := range map[string]string{"0": "/dev/null", "1": "agent.log", "2": "agent.log"} {
 		to, err := os.Readlink(proc + "fd/" + fd)
 		require.NoError(t, err)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -22,6 +21,7 @@ import (
 	"github.com/gostratos/stratos/agent/wire"
 	"github.com/gostratos/stratos/cloud"
 	"github.com/gostratos/stratos/cloud/local"
+	"github.com/gostratos/stratos/internal/procfs"
 )
 
 // TestMain makes the test binary what a flavour is: a program that is its own
@@ -194,12 +194,9 @@ func agents(t testing.TB, dir string) map[string][]int {
 // runs reports whether there is such a process, and it is no zombie.
 func runs(t testing.TB, pid int) bool {
 	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
-		return false
-	}
+	s, ok, err := procfs.Read(pid)
 	require.NoError(t, err)
-	return local.Runs(string(b))
+	return ok && s.Runs()
 }
 
 // agentPID is what the instance's agent says of itself.

@@ -13,62 +13,6 @@ import (
 	"github.com/gostratos/stratos/cloud/local"
 )
 
-const statTail = " 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 9 0 4242 1 2"
-
-func TestParseStat(t *testing.T) {
-	for _, test := range []struct {
-		name, line string
-		ok         bool
-	}{
-		{"plain", "17 (nginx) S 5 17 9" + statTail, true},
-		{"a name with blanks and brackets", "17 (a) S 1 (b) c) S 5 17 9" + statTail, true},
-		{"a name with a line break", "17 (a\nb) S 5 17 9" + statTail, true},
-		{"nothing", "", false},
-		{"no name", "17 S 5 17 9" + statTail, false},
-		{"too short", "17 (nginx) S 5 17 9 0", false},
-		{"no number", "x (nginx) S 5 17 9" + statTail, false},
-		{"number zero", "0 (nginx) S 5 17 9" + statTail, false},
-		{"no session", "17 (nginx) S 5 17 x" + statTail, false},
-		{"a negative start", strings.Replace("17 (nginx) S 5 17 9"+statTail, "4242", "-1", 1), false},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			pid, parent, session, start, err := local.ParseStat(test.line)
-			if !test.ok {
-				require.Error(t, err)
-				return
-			}
-			require.NoError(t, err)
-			require.Equal(t, []any{17, 5, 9, uint64(4242)}, []any{pid, parent, session, start})
-		})
-	}
-}
-
-func TestRuns(t *testing.T) {
-	for _, test := range []struct {
-		name, line string
-		want       bool
-	}{
-		{"running", "17 (nginx) S 5 17 9" + statTail, true},
-		{"ended", strings.Replace("17 (nginx) Z 5 17 9"+statTail, " 9 0 4242", " 1 0 4242", 1), false},
-		{"only its first thread ended", "17 (nginx) Z 5 17 9" + statTail, true},
-	} {
-		t.Run(test.name, func(t *testing.T) { require.Equal(t, test.want, local.Runs(test.line)) })
-	}
-}
-
-func FuzzParseStat(f *testing.F) {
-	f.Add("17 (nginx) S 5 17 9" + statTail)
-	f.Add("17 (a) S 1 (b) c) Z 5 17 9" + statTail)
-	f.Add("")
-	f.Fuzz(func(t *testing.T, line string) {
-		pid, _, _, _, err := local.ParseStat(line)
-		if err == nil {
-			require.Positive(t, pid)
-			require.Contains(t, line, " (")
-		}
-	})
-}
-
 func TestMarked(t *testing.T) {
 	const dir = "/var/x/instances/m1"
 	for _, test := range []struct {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/gostratos/stratos/internal/procfs"
 )
 
 // startTimeout is how long an agent may take until it holds its folder's lock:
@@ -54,7 +56,7 @@ func (d *Driver) startOnce(ctx context.Context, binary string, f folder, wrap []
 		return said.err()
 	case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
 		err = fmt.Errorf("the agent did not come up within %v", startTimeout)
-		return errors.Join(err, child.signal(syscall.SIGKILL))
+		return errors.Join(err, send(child, syscall.SIGKILL))
 	case ctx.Err() != nil:
 		return ctx.Err() // the agent may come up yet
 	}
@@ -63,14 +65,14 @@ func (d *Driver) startOnce(ctx context.Context, binary string, f folder, wrap []
 
 // exec starts the agent's process in a session of its own, so that nothing that
 // ends this process ends the agent.
-func (d *Driver) exec(args []string, f folder, tell *os.File) (stat, error) {
+func (d *Driver) exec(args []string, f folder, tell *os.File) (procfs.Stat, error) {
 	path, err := exec.LookPath(args[0])
 	if err != nil {
-		return stat{}, err
+		return procfs.Stat{}, err
 	}
 	log, err := os.OpenFile(f.path("agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return stat{}, err
+		return procfs.Stat{}, err
 	}
 	defer log.Close()
 	cmd := exec.Cmd{
@@ -84,13 +86,13 @@ func (d *Driver) exec(args []string, f folder, tell *os.File) (stat, error) {
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	if err := cmd.Start(); err != nil {
-		return stat{}, err
+		return procfs.Stat{}, err
 	}
 	// It is not waited for here but in reap: waiting needs a goroutine that
 	// lives as long as the agent. Until reaped its number is not used again.
-	child, _, err := readStat(cmd.Process.Pid)
+	child, _, err := procfs.Read(cmd.Process.Pid)
 	if err != nil {
-		return stat{}, errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+		return procfs.Stat{}, errors.Join(err, cmd.Process.Kill(), cmd.Wait())
 	}
 	d.mu.Lock()
 	d.children = append(d.children, process{PID: child.PID, Start: child.Start})
@@ -125,12 +127,12 @@ func (d *Driver) reap() {
 
 	var ended []process
 	for _, p := range children {
-		s, ok, err := readStat(p.PID)
-		if err != nil || ok && s.Start == p.Start && s.runs() {
+		s, ok, err := procfs.Read(p.PID)
+		if err != nil || ok && s.Start == p.Start && s.Runs() {
 			continue
 		}
 		if ok && s.Start == p.Start {
-			s.reap()
+			reap(s)
 		}
 		ended = append(ended, p)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gostratos/stratos/cloud"
+	"github.com/gostratos/stratos/internal/procfs"
 )
 
 // killTimeout is how long killed processes may take to be gone.
@@ -79,7 +80,7 @@ func (f folder) ask() error {
 	if err != nil || !alive {
 		return err
 	}
-	return stat{PID: p.PID, Start: p.Start}.signal(syscall.SIGTERM)
+	return send(procfs.Stat{PID: p.PID, Start: p.Start}, syscall.SIGTERM)
 }
 
 // kill ends all processes of the instance, also those that they start
@@ -87,7 +88,7 @@ func (f folder) ask() error {
 // process that is just becoming another program.
 func (f folder) kill(ctx context.Context) error {
 	deadline := time.Now().Add(killTimeout)
-	found := map[int]stat{}
+	found := map[int]procfs.Stat{}
 	empty := 0
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		more, err := f.processes()
@@ -118,20 +119,20 @@ func (f folder) kill(ctx context.Context) error {
 
 // killAll kills what is found and forgets what has ended. It does not rely on
 // finding a process again: one that is dying has no environment any more.
-func killAll(found map[int]stat) error {
+func killAll(found map[int]procfs.Stat) error {
 	var errs error
 	for pid, s := range found {
-		now, ok, err := readStat(pid)
+		now, ok, err := procfs.Read(pid)
 		switch {
 		case err != nil:
 			errs = errors.Join(errs, err)
 		case !ok || now.Start != s.Start:
 			delete(found, pid)
-		case !now.runs():
-			now.reap()
+		case !now.Runs():
+			reap(now)
 			delete(found, pid)
 		default:
-			errs = errors.Join(errs, now.signal(syscall.SIGKILL))
+			errs = errors.Join(errs, send(now, syscall.SIGKILL))
 		}
 	}
 	return errs

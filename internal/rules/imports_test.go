@@ -29,7 +29,7 @@ func importRules() []rule {
 		{"topology/stream", []string{"store", "topology"}},
 		{"cloud", nil},
 		{"cloud/controller", []string{"cloud", "topology", "store"}},
-		{"cloud/local", []string{"cloud", "agent", "agent/wire"}},
+		{"cloud/local", []string{"cloud", "agent", "agent/wire", "internal/procfs"}},
 		{"cloud/*", []string{"cloud"}},
 		{"cartridge", nil},
 		{"cartridge/*", []string{"cartridge"}},
@@ -44,7 +44,7 @@ func importRules() []rule {
 		{"balancer/*", []string{"balancer", "topology"}},
 		{"agent/wire", []string{"cartridge"}},
 		// A topology is read from a store.Revision on.
-		{"agent", []string{"agent/wire", "cartridge", "topology", "topology/stream", "artifact/archive", "store", "internal/ca"}},
+		{"agent", []string{"agent/wire", "cartridge", "topology", "topology/stream", "artifact/archive", "store", "internal/ca", "internal/procfs"}},
 		{"api/client", []string{"agent/wire", "store", "tenant", "topology", "topology/stream", "cloud", "artifact", "cartridge", "autoscale", "balancer"}},
 		// Replicas call each other as everybody else does.
 		{"api", append(domain, "artifact/webhook", "agent/wire", "api/client")},
@@ -55,6 +55,7 @@ func importRules() []rule {
 		{"examples/...", append(domain, ".", "console", "api/client", "cartridge/...", "cloud/...", "store/...", "autoscale/...", "balancer/...", "examples/...")},
 		{"internal/rules", nil},
 		{"internal/ca", nil},
+		{"internal/procfs", nil},
 		{"internal/mutation", nil},
 		{"internal/testprograms/...", []string{"internal/testprograms/..."}},
 		{"internal/reliability/...", append(domain, "store/...", "api/client", "internal/ca", "internal/reliability/...", "internal/testprograms/...")},
