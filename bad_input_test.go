@@ -65,7 +65,6 @@ func TestSubscribeRefusesAndLeavesNothing(t *testing.T) {
 		{"folder that does not exist", url(artifact.Dir("/nowhere/at/all"), ""), artifact.ErrNoRepository, "/nowhere/at/all"},
 		{"repository that does not exist", url(gone.URL+"/app.git", ""), artifact.ErrNoRepository, "/app.git"},
 		{"branch that does not exist", url(artifact.Dir(s.dir), "nosuchbranch"), artifact.ErrNoRef, "nosuchbranch"},
-		{"no repository", url("", ""), nil, "no repository"},
 		{"a path instead of artifact.Dir", url(s.dir, ""), artifact.ErrURL, "local folders are not allowed"},
 		{"unknown cartridge", func(s *tenant.Subscription) { s.Cartridge = "cobol" }, nil, `unknown cartridge "cobol": this flavour has php, proc`},
 		{"unknown policy", func(s *tenant.Subscription) { s.Policy = "wild" }, nil, `unknown scaling policy "wild"`},

@@ -40,10 +40,8 @@ func (b *bed) hosted(change ...func(*tenant.Subscription)) client.HostedReposito
 // remote makes a repository of the platform the site's remote.
 func (s *site) remote(b *bed, repo client.HostedRepository) {
 	s.t.Helper()
-	ask := filepath.Join(s.dir, ".git", "ask")
-	require.NoError(s.t, os.WriteFile(ask, []byte("#!/bin/sh\ncat \"$0.password\"\n"), 0o700))
-	require.NoError(s.t, os.WriteFile(ask+".password", []byte(repo.Password), 0o600))
-	s.git("config", "core.askPass", ask)
+	require.NoError(s.t, os.WriteFile(s.ask(), []byte("#!/bin/sh\ncat \"$0.password\"\n"), 0o700))
+	require.NoError(s.t, os.WriteFile(s.ask()+".password", []byte(repo.Password), 0o600))
 	s.git("remote", "add", "stratos", "http://"+repo.User+"@"+b.Config().API+repo.Path)
 }
 
@@ -55,7 +53,7 @@ func (s *site) push(args ...string) (string, error) {
 func (s *site) pushing(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "git", append([]string{"push", "--porcelain", "stratos"}, args...)...)
 	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "HOME="+s.dir, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0")
+	cmd.Env = s.env()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // git has helpers
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	out, err := cmd.CombinedOutput()
@@ -152,7 +150,7 @@ func TestPushOfWhatIsNotServed(t *testing.T) {
 	b.current(other, "other")
 
 	clone := filepath.Join(t.TempDir(), "clone")
-	s.git("clone", "-q", "-c", "core.askPass="+filepath.Join(s.dir, ".git", "ask"), "-b", "next", s.git("remote", "get-url", "stratos"), clone)
+	s.git("clone", "-q", "-b", "next", s.git("remote", "get-url", "stratos"), clone)
 	require.Equal(t, other, (&site{t, clone}).git("rev-parse", "HEAD"))
 }
 
@@ -167,7 +165,7 @@ func TestWhoMayPush(t *testing.T) {
 	s := newSite(t, "one")
 	s.remote(b, repo)
 	password := func(p string) {
-		require.NoError(t, os.WriteFile(filepath.Join(s.dir, ".git", "ask.password"), []byte(p), 0o600))
+		require.NoError(t, os.WriteFile(s.ask()+".password", []byte(p), 0o600))
 	}
 	for _, wrong := range []string{other.Password, "", "x", repo.Password + "0"} {
 		password(wrong)

@@ -101,12 +101,19 @@ func newSite(t testing.TB, word string) *site {
 	return s
 }
 
+// ask is the program that tells git the password of a remote.
+func (s *site) ask() string { return filepath.Join(s.dir, ".git", "ask") }
+
+func (s *site) env() []string {
+	return append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "HOME="+s.dir, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS="+s.ask(),
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@localhost", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@localhost")
+}
+
 func (s *site) git(args ...string) string {
 	s.t.Helper()
 	cmd := exec.Command("git", args...)
 	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "HOME="+s.dir,
-		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@localhost", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@localhost")
+	cmd.Env = s.env()
 	out, err := cmd.CombinedOutput()
 	require.NoError(s.t, err, "git %v: %s", args, out)
 	return strings.TrimSpace(string(out))
