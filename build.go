@@ -9,11 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/gostratos/stratos/artifact"
 	"github.com/gostratos/stratos/cartridge"
+	"github.com/gostratos/stratos/internal/confine"
 	"github.com/gostratos/stratos/store"
 	"github.com/gostratos/stratos/tenant"
 	"github.com/gostratos/stratos/topology"
@@ -45,66 +45,82 @@ func (p *Platform) build(ctx context.Context, k artifact.Key, dir string, log io
 	if err := plan.Check(); err != nil {
 		return nil, fmt.Errorf("cartridge %s made a plan that cannot run: %w", s.Cartridge, err)
 	}
-	cache := filepath.Join(p.cfg.Dir, "cache", k.Tenant, k.Alias)
-	if err := os.MkdirAll(cache, 0o700); err != nil {
+	if len(plan.Build) == 0 {
+		return plan.Encode()
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), "build-")
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", artifact.ErrTransient, err)
 	}
+	defer func() {
+		if err := os.RemoveAll(tmp); err != nil {
+			p.log().Warn("a temporary folder stays until the next start", "dir", tmp, "err", err)
+		}
+	}()
+	box := p.buildBox(k, dir, tmp)
 	for _, c := range plan.Build {
-		if err := runBuild(ctx, c, dir, cache, log); err != nil {
+		if err := runBuild(ctx, box, c, log); err != nil {
 			return nil, err
 		}
 	}
 	return plan.Encode()
 }
 
-// runBuild runs one command of a build, in a clean environment, at the lowest
-// priority, in a process group of its own that ends with it.
-func runBuild(ctx context.Context, c cartridge.Command, dir, cache string, log io.Writer) error {
+// buildBox is where a release is built: the build sees neither the platform's
+// data nor the home of who runs it.
+func (p *Platform) buildBox(k artifact.Key, dir, tmp string) *confine.Box {
+	l := p.cfg.Build
+	box := &confine.Box{
+		Work: dir, Tmp: tmp, Cache: filepath.Join(p.cfg.Dir, "cache", k.Tenant, k.Alias), UID: p.cfg.BuildUID,
+		Limits:    confine.Limits{CPU: l.CPU, Memory: l.Memory, Disk: l.Disk, Processes: l.Processes},
+		Abilities: p.abilities(),
+	}
+	if home, err := os.UserHomeDir(); err == nil && filepath.IsAbs(home) && home != "/" {
+		box.Hidden = append(box.Hidden, home)
+	}
+	box.Hidden = append(box.Hidden, p.cfg.Dir)
+	if p.cfg.MasterKey != "" {
+		box.Hidden = append(box.Hidden, p.cfg.MasterKey)
+	}
+	return box
+}
+
+// runBuild runs one command of a build, in a clean environment.
+func runBuild(ctx context.Context, box *confine.Box, c cartridge.Command, log io.Writer) error {
 	line := strings.Join(c.Args, " ")
 	fmt.Fprintln(log, "$", line)
-	path, err := exec.LookPath(c.Args[0])
-	if err != nil {
-		return fmt.Errorf("build: %w: install it on the machine of the control plane%s", err, advice(c.Package))
+	if err := box.Sees(c.Args[0]); err != nil {
+		return fmt.Errorf("build: %w: install it for everybody on the machine of the control plane%s", err, advice(c.Package))
 	}
-	cmd := exec.CommandContext(ctx, path, c.Args[1:]...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
-	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + cache, "TMPDIR=" + os.TempDir(), "LANG=C.UTF-8",
-		"GOCACHE=" + filepath.Join(cache, "go-build"), "GOPATH=" + filepath.Join(cache, "go"),
-		"npm_config_cache=" + filepath.Join(cache, "npm"),
-	}
-	for _, name := range []string{"GOPROXY", "GOTOOLCHAIN", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"} {
-		if v := os.Getenv(name); v != "" {
-			cmd.Env = append(cmd.Env, name+"="+v)
+	err := box.Run(ctx, c.Args, func(f confine.Folders) []string {
+		env := []string{
+			"PATH=" + os.Getenv("PATH"), "HOME=" + f.Cache, "TMPDIR=" + f.Tmp, "LANG=C.UTF-8",
+			"GOCACHE=" + filepath.Join(f.Cache, "go-build"), "GOPATH=" + filepath.Join(f.Cache, "go"),
+			"npm_config_cache=" + filepath.Join(f.Cache, "npm"),
 		}
-	}
-	for name, value := range c.Env {
-		cmd.Env = append(cmd.Env, name+"="+value)
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 5 * time.Second
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("%w: build: %w", artifact.ErrTransient, err)
-	}
-	// A build never slows the running apps: the whole group gives way. It is
-	// no error if it cannot be done.
-	if err := syscall.Setpriority(syscall.PRIO_PGRP, cmd.Process.Pid, 19); err != nil {
-		fmt.Fprintln(log, "build at normal priority:", err)
-	}
-	err = cmd.Wait()
-	if kerr := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); kerr != nil && !errors.Is(kerr, syscall.ESRCH) {
-		fmt.Fprintln(log, "what the build left running:", kerr)
-	}
+		for _, name := range []string{"GOPROXY", "GOTOOLCHAIN", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"} {
+			if v := os.Getenv(name); v != "" {
+				env = append(env, name+"="+v)
+			}
+		}
+		for name, value := range c.Env {
+			env = append(env, name+"="+value)
+		}
+		return env
+	}, log)
+	var exceeded *confine.ExceededError
+	var exit *exec.ExitError
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("build: %s: the time for a build is over", line)
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: build stopped: %w", artifact.ErrTransient, ctx.Err())
-	case err != nil:
+	case err == nil:
+		return nil
+	case errors.As(err, &exceeded), errors.As(err, &exit):
 		return fmt.Errorf("build: %s: %w", line, err)
 	}
-	return nil
+	return fmt.Errorf("%w: build: %w", artifact.ErrTransient, err)
 }
 
 // advice says how to install a Debian package.

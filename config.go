@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gostratos/stratos/artifact"
 	"github.com/gostratos/stratos/autoscale"
 	"github.com/gostratos/stratos/tenant"
 )
@@ -28,6 +29,12 @@ func (c Config) withDefaults() Config {
 	if c.ServicePorts == (PortRange{}) {
 		c.ServicePorts = PortRange{First: 23000, Last: 23999}
 	}
+	c.Build.Time = cmp.Or(c.Build.Time, artifact.DefaultBuildTimeout)
+	c.Build.CPU = cmp.Or(c.Build.CPU, 15*time.Minute)
+	c.Build.Memory = cmp.Or(c.Build.Memory, 2<<30)
+	c.Build.Disk = cmp.Or(c.Build.Disk, 4<<30)
+	c.Build.Processes = cmp.Or(c.Build.Processes, 512)
+	c.BuildUID = cmp.Or(c.BuildUID, 900000)
 	c.Poll = cmp.Or(c.Poll, time.Minute)
 	c.Interval = cmp.Or(c.Interval, 5*time.Second)
 	c.Heartbeat = cmp.Or(c.Heartbeat, 15*time.Second)
@@ -47,6 +54,9 @@ func (c Config) check() error {
 	errs := []error{tenant.CheckLabel("flavour", c.Name), c.checkAccounts(), c.checkReplica()}
 	if r := c.ServicePorts; r.First < 1 || r.Last > 65535 || r.First > r.Last {
 		errs = append(errs, fmt.Errorf("service ports %s: want a range within 1-65535", r))
+	}
+	if b := c.Build; b.Time < 0 || b.CPU < 0 || b.Memory < 0 || b.Disk < 0 || b.Processes < 0 || c.BuildUID < 0 {
+		errs = append(errs, errors.New("build limits: none may be negative"))
 	}
 	if len(c.Cartridges) == 0 {
 		errs = append(errs, errors.New("no cartridges: a platform needs at least one kind of runtime"))

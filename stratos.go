@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/gostratos/stratos/api"
@@ -32,6 +33,7 @@ import (
 	"github.com/gostratos/stratos/cartridge"
 	"github.com/gostratos/stratos/cloud"
 	"github.com/gostratos/stratos/cloud/controller"
+	"github.com/gostratos/stratos/internal/confine"
 	"github.com/gostratos/stratos/store"
 	"github.com/gostratos/stratos/store/bolt"
 	"github.com/gostratos/stratos/topology"
@@ -89,6 +91,12 @@ type Config struct {
 	// Store of its own, which others may share, none.
 	Backups artifact.Blobs
 
+	// Build bounds every build with all that it starts.
+	Build BuildLimits
+	// BuildUID is the user and group that builds run as if the control plane
+	// runs as root; the number belongs to nobody else. Default 900000.
+	BuildUID int
+
 	// Poll is how often repositories are looked at without being told. Default 60 s.
 	Poll time.Duration
 	// Interval between two scaling decisions. Default 5 s.
@@ -106,6 +114,16 @@ type Config struct {
 	// [controller.Step]. It must not block.
 	Trace func(controller.Step, topology.MemberID)
 	Log   *slog.Logger // default: none
+}
+
+// BuildLimits bound a build: where it reaches one it is stopped, and its release
+// is refused with the reason.
+type BuildLimits struct {
+	Time      time.Duration // Default 15 min
+	CPU       time.Duration // time of processors. Default 15 min
+	Memory    int64         // bytes resident. Default 2 GiB
+	Disk      int64         // bytes in its folders, with what former builds have cached. Default 4 GiB
+	Processes int           // Default 512
 }
 
 // PortRange is a range of ports, both ends included.
@@ -132,6 +150,7 @@ type Platform struct {
 	scaler      *autoscale.Scaler
 	proxy       *proxy.Proxy // nil if Config.Balancer is set
 	logs        *api.Logs
+	abilities   func() confine.Abilities // of this machine, to keep builds apart
 }
 
 // New checks everything, opens the data folder and prepares the accounts. It
@@ -227,6 +246,7 @@ func (p *Platform) openStore(ctx context.Context) error {
 // compose makes the parts out of what is open.
 func (p *Platform) compose() {
 	cfg := p.cfg
+	p.abilities = sync.OnceValue(confine.Probe)
 	p.mirror = &topology.Mirror{Store: p.store}
 	p.blobs = cfg.Blobs
 	if p.blobs == nil {
@@ -239,7 +259,7 @@ func (p *Platform) compose() {
 	p.coordinator = &artifact.Coordinator{
 		Store: p.store, Blobs: p.blobs, Dir: filepath.Join(cfg.Dir, "artifacts"),
 		Build: p.build, Note: noteOf, Poll: cfg.Poll, InUse: p.revisionsInUse,
-		Admit: p.admit, Log: cfg.Log,
+		BuildTimeout: cfg.Build.Time, Admit: p.admit, Log: cfg.Log,
 	}
 	if cfg.Balancer == nil {
 		p.proxy = &proxy.Proxy{TLS: p.memberTLS(), Log: cfg.Log}

@@ -5,18 +5,16 @@ package confine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Limits bound a program together with all that it starts. Zero: no bound.
@@ -30,16 +28,18 @@ type Limits struct {
 // Box is where a program runs.
 type Box struct {
 	Work  string // its folder, which it may change
-	Cache string // what it keeps for the next time; made if needed
+	Cache string // what it keeps for the next time; made if needed, and emptied if it takes half of Limits.Disk
 	Tmp   string // an empty folder for temporary files
-	// Hidden are folders of which it sees nothing. Without bubblewrap it sees
-	// whatever its user may see.
+	// Hidden are folders and files of which it sees nothing. Without bubblewrap
+	// it sees whatever its user may see.
 	Hidden []string
 	// UID, if it is not 0, is the user and the group that the program runs as:
 	// only root can do that, and only with bubblewrap. Work and Tmp are given to
 	// this user, and Cache too, for good.
 	UID    int
 	Limits Limits
+	// Abilities are what Probe says.
+	Abilities Abilities
 }
 
 // ExceededError says which limit a program has reached: it was ended there.
@@ -59,7 +59,7 @@ var inside = Folders{Work: "/mnt/work", Cache: "/mnt/cache", Tmp: "/tmp"}
 // goes to out. The program is looked for in the PATH of env, which is all of
 // its environment. A program that fails is an *exec.ExitError.
 func (b *Box) Run(ctx context.Context, args []string, env func(Folders) []string, out io.Writer) error {
-	if err := os.MkdirAll(b.Cache, 0o700); err != nil {
+	if err := b.cache(); err != nil {
 		return err
 	}
 	cmd, err := b.command(args, env)
@@ -67,11 +67,17 @@ func (b *Box) Run(ctx context.Context, args []string, env func(Folders) []string
 		return err
 	}
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.WaitDelay = 5 * time.Second
-	started, ended := make(chan error), make(chan struct{})
-	defer close(ended)
-	go startBehind(cmd, started, ended)
+	started, ended, gone := make(chan error), make(chan struct{}), make(chan struct{})
+	defer func() {
+		close(ended)
+		<-gone
+	}()
+	go func() {
+		defer close(gone)
+		startBehind(cmd, b.Abilities, started, ended)
+	}()
 	if err := <-started; err != nil {
 		return fmt.Errorf("starting %s: %w", args[0], err)
 	}
@@ -107,27 +113,23 @@ func (b *Box) Run(ctx context.Context, args []string, env func(Folders) []string
 	}
 }
 
-// startBehind starts cmd so that it gets what others leave of the processors
-// and the disk. That is a property of the thread, which is thrown away at the
-// end; it is kept until then, because the program ends with it.
-func startBehind(cmd *exec.Cmd, started chan<- error, ended <-chan struct{}) {
-	runtime.LockOSThread()
-	// Neither is an error: a machine that cannot do that runs it beside the others.
-	idle := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}
-	if unix.SchedSetAttr(0, idle, 0) != nil {
-		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 19)
+// cache makes the folder, or empties it when it leaves too little room.
+func (b *Box) cache() error {
+	if used, err := diskUsage(b.Cache); err != nil {
+		return err
+	} else if half := b.Limits.Disk / 2; half > 0 && used > half {
+		if err := os.RemoveAll(b.Cache); err != nil {
+			return err
+		}
 	}
-	const whoProcess, classIdle = 1, 3 << 13 // ioprio_set(2)
-	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, whoProcess, 0, classIdle)
-	started <- cmd.Start()
-	<-ended
+	return os.MkdirAll(b.Cache, 0o700)
 }
 
 // command is what is started: the program behind its limits, and behind
 // bubblewrap if that works here.
 func (b *Box) command(args []string, env func(Folders) []string) (*exec.Cmd, error) {
 	limited := append([]string{"/bin/sh", "-c", b.ulimits() + `exec "$@"`, "sh"}, args...)
-	a := Probe()
+	a := b.Abilities
 	if a.Bubblewrap == "" {
 		cmd := exec.Command(limited[0], limited[1:]...)
 		cmd.Dir, cmd.Env = b.Work, env(Folders{b.Work, b.Cache, b.Tmp})
@@ -146,7 +148,7 @@ func (b *Box) command(args []string, env func(Folders) []string) (*exec.Cmd, err
 		limited = append([]string{"setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--"}, limited...)
 	}
 	wrap := []string{
-		"--die-with-parent", "--unshare-pid", "--unshare-ipc", "--new-session",
+		"--die-with-parent", "--unshare-pid", "--unshare-ipc",
 		"--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc",
 	}
 	for _, dir := range b.Hidden {
@@ -154,8 +156,15 @@ func (b *Box) command(args []string, env func(Folders) []string) (*exec.Cmd, err
 		if err != nil {
 			return nil, err
 		}
-		if _, err := os.Stat(abs); err == nil {
+		info, err := os.Stat(abs)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, err
+		case info.IsDir():
 			wrap = append(wrap, "--tmpfs", abs)
+		default:
+			wrap = append(wrap, "--ro-bind", os.DevNull, abs)
 		}
 	}
 	wrap = append(wrap, "--perms", "0755", "--tmpfs", "/mnt")
@@ -170,6 +179,38 @@ func (b *Box) command(args []string, env func(Folders) []string) (*exec.Cmd, err
 	cmd := exec.Command(a.Bubblewrap, append(wrap, limited...)...)
 	cmd.Dir, cmd.Env = "/", env(inside)
 	return cmd, nil
+}
+
+// Sees reports whether the box has a program, by the PATH of this process.
+func (b *Box) Sees(program string) error {
+	path, err := exec.LookPath(program)
+	if err != nil || b.Abilities.Bubblewrap == "" {
+		return err
+	}
+	if strings.Contains(program, "/") {
+		return nil // of the work folder, or wherever it is
+	}
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		path = filepath.Join(dir, program)
+		if info, err := os.Stat(path); err == nil && !info.IsDir() && !b.hides(path) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is only in %s, which builds do not see", program, filepath.Dir(path))
+}
+
+// hides reports whether a path is in a hidden folder.
+func (b *Box) hides(path string) bool {
+	for _, dir := range b.Hidden {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return true
+		}
+		if rel, err := filepath.Rel(abs, path); err == nil && filepath.IsLocal(rel) {
+			return true
+		}
+	}
+	return false
 }
 
 // ulimits are what every shell can set: no dump of memory, and no file larger
@@ -210,13 +251,14 @@ type Abilities struct {
 	Root       bool
 	Bubblewrap string // the program; empty: there is none that works, see Why
 	Why        string
+	Group      string // the control group of what gives way; empty: none can be made, see WhyGroup
+	WhyGroup   string
 }
 
-// Probe says what this machine can do. It tries once.
-var Probe = sync.OnceValue(look)
-
-func look() Abilities {
+// Probe tries what this machine can do; it takes some hundredths of a second.
+func Probe() Abilities {
 	a := Abilities{Root: os.Geteuid() == 0}
+	a.Group, a.WhyGroup = findGroup()
 	program, err := exec.LookPath("bwrap")
 	if err != nil {
 		a.Why = "bubblewrap is not installed (apt-get install bubblewrap)"

@@ -24,11 +24,12 @@ const uid = 900000 // of nobody
 // newBox is a box for a shell script, beside a secret.
 func newBox(t *testing.T) (box *confine.Box, secret string) {
 	t.Helper()
-	require.NotEmpty(t, confine.Probe().Bubblewrap, confine.Probe().Why)
+	can := confine.Probe()
+	require.NotEmpty(t, can.Bubblewrap, can.Why)
 	data := t.TempDir()
 	secret = filepath.Join(data, "master.key")
 	require.NoError(t, os.WriteFile(secret, []byte("sesame"), 0o600))
-	box = &confine.Box{Work: filepath.Join(data, "work"), Cache: filepath.Join(data, "cache"), Tmp: filepath.Join(data, "tmp"), Hidden: []string{data}, UID: uid}
+	box = &confine.Box{Work: filepath.Join(data, "work"), Cache: filepath.Join(data, "cache"), Tmp: filepath.Join(data, "tmp"), Hidden: []string{data}, UID: uid, Abilities: can}
 	for _, dir := range []string{box.Work, box.Tmp} {
 		require.NoError(t, os.Mkdir(dir, 0o700))
 	}
@@ -144,6 +145,40 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestWithoutBubblewrap: the limits hold, and it ends as a whole.
+func TestWithoutBubblewrap(t *testing.T) {
+	box, _ := newBox(t)
+	box.Abilities, box.Limits = confine.Abilities{}, confine.Limits{CPU: time.Second}
+	out, err := run(t, box, "pwd; echo $HOME $TMPDIR")
+	require.NoError(t, err)
+	require.Equal(t, box.Work+"\n"+box.Cache+" "+box.Tmp+"\n", out)
+	_, err = run(t, box, "export BOX="+box.Work+"; setsid -f sh -c 'while :; do :; done'; (while :; do :; done) & sleep 1000")
+	var exceeded *confine.ExceededError
+	require.ErrorAs(t, err, &exceeded)
+}
+
+func TestCacheIsEmptied(t *testing.T) {
+	box, _ := newBox(t)
+	box.Limits.Disk = 10 << 20
+	out, err := run(t, box, "dd if=/dev/zero of=$HOME/f bs=1M count=6 2>&1")
+	require.NoError(t, err, out)
+	out, err = run(t, box, "ls $HOME")
+	require.NoError(t, err)
+	require.Empty(t, out)
+}
+
+func TestSees(t *testing.T) {
+	box, _ := newBox(t)
+	bin := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "mine"), []byte("#!/bin/sh\n"), 0o755))
+	t.Setenv("PATH", bin+":/usr/bin:/bin")
+	require.NoError(t, box.Sees("mine"))
+	require.NoError(t, box.Sees("sh"))
+	require.Error(t, box.Sees("no-such-program"))
+	box.Hidden = append(box.Hidden, bin)
+	require.ErrorContains(t, box.Sees("mine"), "builds do not see")
+}
+
 func TestOneFileIsNoLargerThanTheDisk(t *testing.T) {
 	box, _ := newBox(t)
 	box.Limits.Disk = 1 << 20
@@ -185,6 +220,25 @@ func TestItGivesWay(t *testing.T) {
 	require.NoError(t, err, out)
 	require.Regexp(t, `policy\s*:\s*5`, out)
 	require.Contains(t, out, "idle")
+}
+
+// TestControlGroup: where one can be made the program is in it, and it is gone
+// afterwards; where not, sessions of the program's own get little.
+func TestControlGroup(t *testing.T) {
+	box, _ := newBox(t)
+	if box.Abilities.Group != "" {
+		out, err := run(t, box, "setsid cat /proc/self/cgroup")
+		require.NoError(t, err)
+		require.Regexp(t, "cpu.*:/stratos-behind\n", out)
+		require.NoDirExists(t, box.Abilities.Group)
+	}
+	if _, err := os.Stat("/proc/self/autogroup"); err != nil {
+		return // this kernel has none
+	}
+	box.Abilities.Group = ""
+	out, err := run(t, box, "setsid sh -c 'sleep 0.5; cat /proc/self/autogroup'")
+	require.NoError(t, err)
+	require.Contains(t, out, "nice 19")
 }
 
 // TestNetwork: builds fetch what they need.

@@ -1,9 +1,11 @@
 package confine
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -27,16 +29,22 @@ const (
 
 // watch keeps an eye on a program and all that it started.
 type watch struct {
-	box    *Box
-	leader int
-	known  map[int]uint64 // numbers, and when they started
-	cpu    time.Duration  // used so far, at the most that was seen
-	walk   time.Time      // the next one
-	free   uint64         // on the disk, at the last walk
+	box      *Box
+	leader   int
+	start    uint64         // of the leader
+	known    map[int]uint64 // numbers, and when they started
+	sessions map[int]bool   // those that give way
+	cpu      time.Duration  // used so far, at the most that was seen
+	walk     time.Time      // the next one
+	free     uint64         // on the disk, at the last walk
 }
 
 func newWatch(b *Box, leader int) *watch {
-	return &watch{box: b, leader: leader, known: map[int]uint64{}}
+	w := &watch{box: b, leader: leader, known: map[int]uint64{}, sessions: map[int]bool{}}
+	if s, ok, err := procfs.Read(leader); err == nil && ok {
+		w.start = s.Start
+	}
+	return w
 }
 
 // processes are those of the program: its descendants, and who was seen as one.
@@ -48,7 +56,7 @@ func (w *watch) processes() ([]procfs.Stat, error) {
 	mine := map[int]bool{}
 	for _, s := range all {
 		start, known := w.known[s.PID]
-		mine[s.PID] = w.leader > 0 && (s.PID == w.leader || s.Group == w.leader) || known && start == s.Start
+		mine[s.PID] = w.leader > 0 && (s.PID == w.leader || s.Group == w.leader) || known && start == s.Start || w.marked(s)
 	}
 	procfs.AddChildren(all, mine)
 	clear(w.known)
@@ -62,11 +70,25 @@ func (w *watch) processes() ([]procfs.Stat, error) {
 	return found, nil
 }
 
+// marked reports whether a process carries the box's temporary folder in its
+// environment: who leaves his parents behind is found by that where bubblewrap
+// does not keep him, unless he wipes it.
+func (w *watch) marked(s procfs.Stat) bool {
+	if w.box.Abilities.Bubblewrap != "" || s.Start < w.start || s.PID == os.Getpid() {
+		return false
+	}
+	environ, err := os.ReadFile(procfs.File(s.PID, "environ"))
+	return err == nil && bytes.Contains(append(environ, 0), []byte("="+w.box.Tmp+"\x00"))
+}
+
 // look returns which limit is reached, if one is.
 func (w *watch) look() error {
 	found, err := w.processes()
 	if err != nil {
 		return err
+	}
+	if w.box.Abilities.Group == "" {
+		yield(found, w.sessions)
 	}
 	l := w.box.Limits
 	var cpu time.Duration

@@ -49,13 +49,14 @@ func importRules() []rule {
 		// Replicas call each other as everybody else does.
 		{"api", append(domain, "artifact/webhook", "agent/wire", "api/client")},
 		{"console", []string{"api/client"}},
-		{".", append(domain, "agent/wire", "store/bolt", "balancer/proxy", "api", "api/client", "internal/ca")},
+		{".", append(domain, "agent/wire", "store/bolt", "balancer/proxy", "api", "api/client", "internal/ca", "internal/confine")},
 		// Programs choose what they link; nobody imports them but themselves.
-		{"cmd/stratos/...", append(domain, ".", "console", "api/client", "cartridge/...", "cloud/...", "store/...", "artifact/...", "internal/ca", "cmd/stratos/internal/...")},
+		{"cmd/stratos/...", append(domain, ".", "console", "api/client", "cartridge/...", "cloud/...", "store/...", "artifact/...", "internal/ca", "internal/confine", "cmd/stratos/internal/...")},
 		{"examples/...", append(domain, ".", "console", "api/client", "cartridge/...", "cloud/...", "store/...", "autoscale/...", "balancer/...", "examples/...")},
 		{"internal/rules", nil},
 		{"internal/ca", nil},
 		{"internal/procfs", nil},
+		{"internal/confine", []string{"internal/procfs"}},
 		{"internal/mutation", nil},
 		{"internal/testprograms/...", []string{"internal/testprograms/..."}},
 		{"internal/reliability/...", append(domain, "store/...", "api/client", "internal/ca", "internal/reliability/...", "internal/testprograms/...")},

@@ -2,7 +2,7 @@
 // several of them share, and says what is there, what is missing, and the cure.
 //
 // It changes nothing: what it has to try (a file in the data folder, a listen
-// on an address) is taken back at once. A finding that stops a platform is
+// on an address, a control group) is taken back at once. A finding that stops a platform is
 // [Fail]; one that takes something away from it, or from its safety, is [Warn].
 package doctor
 
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gostratos/stratos/artifact/s3"
+	"github.com/gostratos/stratos/internal/confine"
 	"github.com/gostratos/stratos/store/etcd"
 )
 
@@ -48,10 +49,10 @@ type Doctor struct {
 	MasterKey    string        // its file. Default: none is needed
 	Certificates []Certificate // whose ends are looked at. Default: none
 
-	Path   string                                                   // folders of programs. Default: PATH, then those of servers
-	Cgroup string                                                   // where the cgroups are. Default: /sys/fs/cgroup
-	Lookup func(ctx context.Context, host string) ([]string, error) // resolves names. Default: the system's way
-	Now    time.Time                                                // Default: now
+	Path      string                                                   // folders of programs. Default: PATH, then those of servers
+	Abilities *confine.Abilities                                       // to keep builds apart. Default: what this machine can do
+	Lookup    func(ctx context.Context, host string) ([]string, error) // resolves names. Default: the system's way
+	Now       time.Time                                                // Default: now
 }
 
 // Examine makes all checks, in the order in which they are read. It takes
@@ -62,7 +63,7 @@ func (d *Doctor) Examine(ctx context.Context) []Finding {
 	found := e.programs()
 	data, running := e.data()
 	found = append(found, data...)
-	found = append(found, openFiles(), isolation(os.Getuid()), e.bubblewrap(), e.cgroups())
+	found = append(found, openFiles(), isolation(os.Getuid()), builds(*e.Abilities))
 	found = append(found, e.balancer(running), e.address("API address", "api", e.API, running))
 	found = append(found, e.names(ctx), clock(e.Now))
 	return append(found, e.several(ctx)...)
@@ -84,7 +85,10 @@ func (d *Doctor) setDefaults() {
 	d.API = cmp.Or(d.API, "127.0.0.1:8080")
 	d.Domain = cmp.Or(d.Domain, "localhost")
 	d.Path = cmp.Or(d.Path, os.Getenv("PATH")+":/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin")
-	d.Cgroup = cmp.Or(d.Cgroup, "/sys/fs/cgroup")
+	if d.Abilities == nil {
+		a := confine.Probe()
+		d.Abilities = &a
+	}
 	if d.Lookup == nil {
 		d.Lookup = net.DefaultResolver.LookupHost
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gostratos/stratos/cmd/stratos/internal/doctor"
+	"github.com/gostratos/stratos/internal/confine"
 	"github.com/gostratos/stratos/store/bolt"
 )
 
@@ -23,7 +24,7 @@ func healthy(t *testing.T) *doctor.Doctor {
 		require.NoError(t, os.WriteFile(filepath.Join(bin, name), nil, 0o700))
 	}
 	return &doctor.Doctor{
-		Dir: filepath.Join(t.TempDir(), "data"), Listen: free(t), API: free(t), Path: bin, Cgroup: t.TempDir(),
+		Dir: filepath.Join(t.TempDir(), "data"), Listen: free(t), API: free(t), Path: bin, Abilities: &confine.Abilities{Bubblewrap: "/usr/bin/bwrap"},
 		Lookup: func(context.Context, string) ([]string, error) { return []string{"127.0.0.1", "::1"}, nil },
 	}
 }
@@ -84,9 +85,11 @@ func TestFindings(t *testing.T) {
 			require.NoError(t, os.Chmod(filepath.Join(d.Path, "nginx"), 0o600))
 		}, doctor.Warn, "not found", "nginx-light"},
 		{"no Go", "go", func(*testing.T, *doctor.Doctor) {}, doctor.OK, "not needed", ""},
-		{"cgroups", "cgroups", func(t *testing.T, d *doctor.Doctor) {
-			require.NoError(t, os.WriteFile(filepath.Join(d.Cgroup, "cgroup.controllers"), []byte("cpu memory\n"), 0o600))
-		}, doctor.OK, "version 2 with cpu, memory", ""},
+		{"builds", "builds", func(_ *testing.T, d *doctor.Doctor) { d.Abilities.Group = "/sys/x" }, doctor.OK, "in a control group", ""},
+		{"no control group", "builds", func(_ *testing.T, d *doctor.Doctor) { d.Abilities.WhyGroup = "you are not root" }, doctor.OK, "at the lowest priority (you are not root)", ""},
+		{"no bubblewrap", "builds", func(_ *testing.T, d *doctor.Doctor) {
+			*d.Abilities = confine.Abilities{Why: "it is not installed"}
+		}, doctor.Warn, "it is not installed", "install bubblewrap"},
 		{"folder is a file", "data folder", func(t *testing.T, d *doctor.Doctor) { require.NoError(t, os.WriteFile(d.Dir, nil, 0o600)) }, doctor.Fail, "is not a folder", "--dir"},
 		{"folder below a file", "data folder", func(t *testing.T, d *doctor.Doctor) {
 			require.NoError(t, os.WriteFile(d.Dir, nil, 0o600))

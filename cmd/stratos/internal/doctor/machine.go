@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gostratos/stratos/internal/confine"
 )
 
 // enoughFiles is the least number of files that a process may have open: a
@@ -41,6 +43,19 @@ func isolation(uid int) Finding {
 	f.Detail = fmt.Sprintf("instances run as the same user (%d) as the control plane: tenants' code can read its files and end its processes", uid)
 	f.Cure = "serve only code that you trust, and give the platform a user of its own"
 	return f
+}
+
+// builds says what keeps the builds of tenants apart from the rest.
+func builds(a confine.Abilities) Finding {
+	behind := "in a control group that runs when nobody else wants to"
+	if a.Group == "" {
+		behind = "at the lowest priority (" + a.WhyGroup + ")"
+	}
+	if a.Bubblewrap == "" {
+		return Finding{Check: "builds", Status: Warn, Cure: "install bubblewrap, or build only code that you trust",
+			Detail: "they can read and change what the control plane can: " + a.Why + "; they run " + behind}
+	}
+	return Finding{Check: "builds", Status: OK, Detail: "kept apart by bubblewrap, " + behind}
 }
 
 // address checks that an address can be listened on. If a platform runs on the

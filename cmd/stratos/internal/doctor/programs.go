@@ -3,7 +3,6 @@ package doctor
 import (
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // program is what instances or people run.
@@ -54,22 +53,4 @@ func (d *Doctor) find(name string) string {
 		}
 	}
 	return ""
-}
-
-// bubblewrap tells of what isolation could be built on.
-func (d *Doctor) bubblewrap() Finding {
-	if file := d.find("bwrap"); file != "" {
-		return Finding{Check: "bubblewrap", Status: OK, Detail: file + " (instances do not use it yet)"}
-	}
-	return Finding{Check: "bubblewrap", Status: OK, Detail: "not found, and not needed: instances do not use it yet"}
-}
-
-// cgroups tells of what limits on memory and processors could be built on.
-func (d *Doctor) cgroups() Finding {
-	const without = "; instances have no limits of memory and processor of their own yet"
-	b, err := os.ReadFile(filepath.Join(d.Cgroup, "cgroup.controllers"))
-	if err != nil {
-		return Finding{Check: "cgroups", Status: OK, Detail: "version 2 is not mounted" + without}
-	}
-	return Finding{Check: "cgroups", Status: OK, Detail: "version 2 with " + strings.Join(strings.Fields(string(b)), ", ") + without}
 }
