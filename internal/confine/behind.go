@@ -98,12 +98,12 @@ func findGroup() (dir, why string) {
 }
 
 // yield takes weight from the sessions of processes, where there is no control
-// group: each session shares the processors as one.
+// group: each session shares the processors as one. The kernel lets ordinary
+// users do that ten times a second, all together: what fails is tried again.
 func yield(found []procfs.Stat, done map[int]bool) {
 	for _, s := range found {
 		if !done[s.Session] && s.Session > 0 {
-			done[s.Session] = true
-			_ = os.WriteFile(procfs.File(s.PID, "autogroup"), []byte("19"), 0) // not every kernel has it
+			done[s.Session] = os.WriteFile(procfs.File(s.PID, "autogroup"), []byte("19"), 0) == nil
 		}
 	}
 }
