@@ -6,7 +6,7 @@ SEEDS    ?= 10000
 TOOL      = $(GO) tool -modfile=internal/tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-programs vet lint fmt-check tidy-check fuzz simulate reliability bench-main bench-cartridges bench-push bench-build bench-control build examples
+.PHONY: help run test test-programs vet lint fmt-check tidy-check fuzz simulate reliability bench-main bench-cartridges bench-push bench-build bench-logs bench-database bench-control build examples
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,12 @@ bench-push: ## measure git push: 15 MB with its release (<= 2.5 s), push to serv
 
 bench-build: ## measure the p99 of an app beside a build that takes all it can get (it does not double)
 	@$(GO) test -run '^$$' -bench '^BenchmarkBuild$$' -benchtime 5x .
+
+bench-logs: ## measure how soon a printed line is seen by who follows the log (<= 2 s)
+	@$(GO) test -run '^$$' -bench '^BenchmarkLogs$$' -benchtime 11x .
+
+bench-database: ## measure a subscription to a database until its service is active (<= 0.5 s)
+	@$(GO) test -run '^$$' -bench '^BenchmarkDatabase$$' -benchtime 11x .
 
 bench-control: ## measure the control plane with 10 000 clusters and 100 000 members, and a tenth of that
 	$(GO) run ./internal/bench/control $(ARGS)

@@ -278,3 +278,52 @@ func requireNoSecret(t *testing.T, dir, secret string) {
 	}))
 	require.Greater(t, seen, 10)
 }
+
+// TestSynchroniseAnswers with the commit that each member serves, or with why
+// it is not the head.
+func TestSynchroniseAnswers(t *testing.T) {
+	b := newBed(t)
+	s := newSite(t, "one")
+	b.subscribe(s, onMain, sized(2, 2))
+	admin := adminOf(t, b.Config())
+	synchronise := func(wait time.Duration) client.Synchronised {
+		t.Helper()
+		got, err := admin.Synchronise(b.ctx, tenant.Default, app, wait)
+		require.NoError(t, err)
+		return got
+	}
+	two := s.commit("two")
+	got := synchronise(time.Minute)
+	require.True(t, got.Settled, "%+v", got)
+	require.Equal(t, two, got.Head)
+	require.Len(t, got.Members, 2)
+	for _, m := range got.Members {
+		require.Equal(t, two, m.Revision)
+		require.Equal(t, topology.Active, m.State)
+	}
+	slow := s.commitFile("app.py", "import time\ntime.sleep(1000)\n")
+	got = synchronise(time.Second)
+	require.False(t, got.Settled)
+	require.Equal(t, slow, got.Head)
+	bad := s.commitFile("app.py", "exit(1)\n")
+	got = synchronise(time.Minute)
+	require.Equal(t, bad, got.Head)
+	require.NotEmpty(t, got.Refused)
+	require.True(t, got.Settled)
+	for _, m := range got.Members {
+		require.Equal(t, two, m.Revision)
+	}
+	s.git("checkout", "-q", "--detach")
+	s.git("branch", "-D", "main")
+	got = synchronise(time.Minute)
+	require.Equal(t, artifact.RefNotFound, got.Problem)
+	require.False(t, got.Settled)
+
+	var answer *client.Error
+	_, err := admin.Synchronise(b.ctx, tenant.Default, "nobody", time.Second)
+	require.ErrorAs(t, err, &answer)
+	require.Equal(t, http.StatusNotFound, answer.Code)
+	_, err = admin.Synchronise(b.ctx, tenant.Default, app, -time.Second)
+	require.ErrorAs(t, err, &answer)
+	require.Equal(t, http.StatusBadRequest, answer.Code)
+}

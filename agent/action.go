@@ -93,6 +93,8 @@ type deed struct {
 	binding *cartridge.Binding // nil: it is about nobody
 	in      io.Reader          // nil: the action's input
 	out     io.Writer          // nil: what it prints is for messages
+	// lines, if it is set, gets what is printed as well, instead of out.
+	lines func(line string)
 }
 
 // act runs an action to its end; then nothing of it is left. It is called
@@ -134,6 +136,12 @@ func (r *running) act(ctx context.Context, d deed) error {
 		Path: c.path, Args: c.args, Dir: c.dir, Env: c.env,
 		Stdin: in, Stdout: out, Stderr: said, WaitDelay: delay,
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+	}
+	if d.lines != nil {
+		shown := newLineWriter(d.lines)
+		defer shown.end()
+		cmd.Stdout = io.MultiWriter(said, shown)
+		cmd.Stderr = cmd.Stdout // in the order in which it is printed
 	}
 	err = r.toItsEnd(ctx, c, cmd, mark, exited)
 	return r.verdict(ctx, d, err, said, in, out)

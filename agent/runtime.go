@@ -36,8 +36,9 @@ type running struct {
 // site is what a runtime finds on the instance.
 type site struct {
 	layout
-	env   map[string]string // of the release, over what the plan says
-	marks map[string]string // variables that tell whose volumes a process uses
+	revision string
+	env      map[string]string // of the release, over what the plan says
+	marks    map[string]string // variables that tell whose volumes a process uses
 }
 
 // box is what all runtimes of one agent share.
@@ -49,9 +50,10 @@ type box struct {
 	fronts   *fronts           // nil: runtimes are reached as they are, in the clear
 }
 
-// startRuntime writes the plan's files and starts its processes, each line that
+// startRuntime writes the plan's files, runs the hooks that come before its
+// processes, and starts those; each line that
 // they print goes to add. After an error nothing runs.
-func (b *box) startRuntime(plan cartridge.Plan, at site, add func(source, line string)) (*running, error) {
+func (b *box) startRuntime(ctx context.Context, plan cartridge.Plan, at site, add func(source, line string)) (*running, error) {
 	r, commands, err := b.fit(plan, at)
 	if err != nil {
 		return nil, err
@@ -60,6 +62,9 @@ func (b *box) startRuntime(plan cartridge.Plan, at site, add func(source, line s
 		return nil, err
 	}
 	r.tails = followFiles(at.Dir, r.plan.Logs, add)
+	if err := r.hooks(ctx, cartridge.ArtifactsUpdated, add); err != nil {
+		return nil, errors.Join(err, r.stop(0))
+	}
 	for _, c := range commands {
 		if err := r.start(c, add); err != nil {
 			return nil, errors.Join(err, r.stop(0))

@@ -158,7 +158,7 @@ func (s *slot) site(ports map[string]int) site {
 			Ports: ports, Release: s.release, Dir: s.dir, Data: s.data,
 			Volumes: s.volumes.folders(), Secrets: s.a.Secrets,
 		},
-		env: s.a.Env, marks: s.volumes.marks(),
+		revision: s.a.Revision, env: s.a.Env, marks: s.volumes.marks(),
 	}
 }
 
@@ -172,11 +172,14 @@ func (s *slot) start(ctx context.Context) (*running, error) {
 		return nil, err
 	}
 	ports := s.ports.numbers()
-	r, err := s.box.startRuntime(s.plan, s.site(ports), s.print)
+	r, err := s.box.startRuntime(ctx, s.plan, s.site(ports), s.print)
 	if err != nil {
 		return nil, err
 	}
 	err = r.healthy(ctx, newChecker(s.plan.Health, ports[s.plan.Health.Port]))
+	if err == nil {
+		err = r.hooks(ctx, cartridge.InstanceActivated, s.print)
+	}
 	if err == nil {
 		s.front.point(ports)
 		return r, nil

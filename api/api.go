@@ -21,7 +21,7 @@
 //	GET  /v1/tokens, POST, DELETE /v1/tokens/{id}             credentials: {"kind": "admin" or "balancer", "name": N}
 //	GET  /v1/clusters/{cluster}/decisions                     the scaler's last hundred, with reasons
 //	GET  /v1/tenants/{tenant}/subscriptions/{alias}           the wish, its repository and its cluster
-//	POST /v1/tenants/{tenant}/subscriptions/{alias}/synchronise   look at the repository now
+//	POST /v1/tenants/{tenant}/subscriptions/{alias}/synchronise   look at the repository now; with ?wait=30s, what came of it
 //	POST /v1/tenants/{tenant}/subscriptions/{alias}/scale     {"min": 1, "max": 4}
 //	GET  /v1/tenants/{tenant}/subscriptions/{alias}/repository    where to push to, if it is hosted here, and the password
 //	     /git/{tenant}/{alias}.git                            git's smart HTTP: push, clone, fetch
@@ -148,7 +148,7 @@ func (s *Server) Handler(stop context.Context, id store.ID) http.Handler {
 	const subscription = "/v1/tenants/{tenant}/subscriptions/{alias}"
 	s.jobRoutes(mux, subscription)
 	mux.Handle("GET "+subscription, s.admin(s.subscription))
-	mux.Handle("POST "+subscription+"/synchronise", s.admin(s.synchronise))
+	mux.Handle("POST "+subscription+"/synchronise", s.bearing(s.synchronise, tenant.TokenAdmin))
 	mux.Handle("POST "+subscription+"/scale", s.admin(s.scale))
 	mux.Handle("PUT "+subscription+"/ref", s.bearing(s.switchRef, tenant.TokenAdmin))
 	mux.Handle("PUT "+subscription+"/credentials", s.admin(s.putCredentials))

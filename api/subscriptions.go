@@ -88,14 +88,6 @@ func (s *Server) subscription(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (s *Server) synchronise(w http.ResponseWriter, r *http.Request) error {
-	if err := s.Platform.Synchronise(r.Context(), tenant.ID(r.PathValue("tenant")), r.PathValue("alias")); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusAccepted)
-	return nil
-}
-
 // putCredentials takes what opens the subscription's repository. It is never
 // given out again.
 func (s *Server) putCredentials(w http.ResponseWriter, r *http.Request) error {

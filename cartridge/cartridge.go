@@ -90,6 +90,10 @@ type Plan struct {
 	// stopped and the runtime starts again.
 	Processes []Process `json:"processes"`
 
+	// Hooks run at moments of the runtime's start, in this order. One that fails
+	// keeps the member from serving: its release is refused.
+	Hooks []Hook `json:"hooks,omitempty"`
+
 	Health Health `json:"health"`
 	Stop   Stop   `json:"stop"`
 
@@ -166,6 +170,27 @@ type Action struct {
 	Input string            `json:"input,omitempty"` // T; what it reads. Not for Restore, which reads a backup
 	// Timeout is how long it may take. Default 30 s; for Backup and Restore an hour.
 	Timeout time.Duration `json:"timeout,omitempty"`
+}
+
+// Moment is when a hook runs.
+type Moment string
+
+// The moments of hooks.
+const (
+	// ArtifactsUpdated: the release, the files and the volumes are there, and no
+	// process runs yet.
+	ArtifactsUpdated Moment = "artifacts-updated"
+	// InstanceActivated: the runtime is healthy, and no request comes yet.
+	InstanceActivated Moment = "instance-activated"
+)
+
+// Hook is an action at a moment of every start of a runtime, also of the one
+// after a crash: it may be repeated. It has the environment of a process, with
+// STRATOS_HOOK (the moment) and STRATOS_REVISION (the commit). What it prints is
+// in the log, under the name "hook".
+type Hook struct {
+	On  Moment `json:"on"`
+	Run Action `json:"run"` // its default timeout is 2 min
 }
 
 // File is written below {{.Dir}} before the processes start.

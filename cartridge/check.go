@@ -40,6 +40,7 @@ func (p Plan) Check() error {
 	c.links(p)
 	c.secrets(p.Secrets)
 	c.service(p, programs)
+	c.hooks(p.Hooks, programs)
 	sample := Vars{
 		Ports: ports, Release: "/r", Dir: "/d", Data: "/v",
 		Volumes: map[string]string{}, Secrets: map[string]string{},
@@ -295,13 +296,27 @@ func (c *checker) service(p Plan, programs map[string]bool) {
 		c.add("service: a backup that cannot be restored is none: give backup and restore, or neither")
 	}
 	for name, a := range s.actions() {
-		c.programArgs("service."+name, a.Args, programs)
-		c.env("service."+name+".env", a.Env)
-		c.text("service."+name+".input", a.Input)
-		c.durations("service."+name, a.Timeout)
+		c.action("service."+name, *a, programs)
 	}
 	if s.Restore != nil && s.Restore.Input != "" {
 		c.add("service.restore.input: a restore reads the backup, and nothing else")
+	}
+}
+
+func (c *checker) action(field string, a Action, programs map[string]bool) {
+	c.programArgs(field, a.Args, programs)
+	c.env(field+".env", a.Env)
+	c.text(field+".input", a.Input)
+	c.durations(field, a.Timeout)
+}
+
+func (c *checker) hooks(all []Hook, programs map[string]bool) {
+	for i, h := range all {
+		field := fmt.Sprintf("hooks[%d]", i)
+		if h.On != ArtifactsUpdated && h.On != InstanceActivated {
+			c.add("%s.on: %q is no moment: use %s or %s", field, h.On, ArtifactsUpdated, InstanceActivated)
+		}
+		c.action(field+".run", h.Run, programs)
 	}
 }
 
@@ -312,6 +327,9 @@ const (
 	backup     = "backup"
 	restore    = "restore"
 )
+
+// hook is what actions of hooks are called beside those.
+const hook = "hook"
 
 // actions are those that there are, in a fixed order, by their names.
 func (s *Service) actions() iter.Seq2[string, *Action] {

@@ -30,7 +30,7 @@ import (
 // The plan has the words of [Plan] in JSON, without v and cartridge; times are
 // texts like "10s", and modes of files texts like "0644". Templates know one
 // placeholder more, {{setting "NAME"}}. What a subscription's environment
-// holds is added to every process.
+// holds is added to every process and hook.
 type Definition struct {
 	Name        string `json:"name"`                  // what subscriptions call it, by [ValidName]; required
 	Description string `json:"description,omitempty"` // for people, at most 1024 bytes
@@ -179,14 +179,22 @@ func (t defined) Plan(in Input) (Plan, error) {
 	}
 	p.V, p.Cartridge = PlanVersion, t.d.Name
 	for i := range p.Processes {
-		if p.Processes[i].Env == nil {
-			p.Processes[i].Env = map[string]string{}
-		}
-		for k, v := range in.Env {
-			p.Processes[i].Env[k] = Literal(v)
-		}
+		addEnv(&p.Processes[i].Env, in.Env)
+	}
+	for i := range p.Hooks {
+		addEnv(&p.Hooks[i].Run.Env, in.Env)
 	}
 	return p, p.Check()
+}
+
+// addEnv adds a subscription's variables to those of a process.
+func addEnv(to *map[string]string, env map[string]string) {
+	if *to == nil {
+		*to = map[string]string{}
+	}
+	for k, v := range env {
+		(*to)[k] = Literal(v)
+	}
 }
 
 // canonical is what stands for a value in JSON: like the fields' own, but

@@ -55,7 +55,8 @@ func Literal(s string) string { return strings.ReplaceAll(s, "{", `{{"{"}}`) }
 
 // Expand returns a copy of the plan in which every template is filled, and the
 // defaults too. Errors are joined; each names its field.
-// The actions of its service are left as they are, for [Action.Expand].
+// The actions of its service and of its hooks are left as they are, for
+// [Action.Expand].
 func (p Plan) Expand(v Vars) (Plan, error) {
 	p, v.Binding = p.WithDefaults(), nil
 	return p, p.templates(func(at slot, text string) (string, error) {
@@ -70,7 +71,7 @@ func (p Plan) Expand(v Vars) (Plan, error) {
 func (a Action) Expand(v Vars) (Action, error) {
 	a = *a.clone()
 	w := walk{fill: func(at slot, text string) (string, error) { return at.expand(text, v) }}
-	w.action("", &a)
+	w.action("", "", &a)
 	return a, errors.Join(w.errs...)
 }
 
@@ -82,7 +83,7 @@ func (p Plan) tryActions(v Vars) error {
 		switch at.action {
 		case "":
 			return text, nil
-		case backup, restore:
+		case backup, restore, hook:
 			of.Binding = nil
 		}
 		return at.expand(text, of)
@@ -92,7 +93,7 @@ func (p Plan) tryActions(v Vars) error {
 // slot is where a template stands.
 type slot struct {
 	field  string
-	action string // of the service; empty: in none
+	action string // of which kind; empty: in none
 	open   bool   // others can read it: no secret is for there
 }
 
@@ -118,7 +119,10 @@ func (p *Plan) templates(fill func(slot, string) (string, error)) error {
 		w.env(slot{field: field + "env"}, pr.Env)
 	}
 	for name, a := range p.Service.actions() {
-		w.action(name, a)
+		w.action("service."+name+".", name, a)
+	}
+	for i := range p.Hooks {
+		w.action(fmt.Sprintf("hooks[%d].run.", i), hook, &p.Hooks[i].Run)
 	}
 	return errors.Join(w.errs...)
 }
@@ -155,15 +159,12 @@ func (w *walk) env(at slot, env map[string]string) {
 	}
 }
 
-// action fills the templates of an action; name is empty if it stands alone.
-func (w *walk) action(name string, a *Action) {
-	field := ""
-	if name != "" {
-		field = "service." + name + "."
-	}
-	w.args(slot{field: field + "args", action: name, open: true}, a.Args)
-	w.env(slot{field: field + "env", action: name}, a.Env)
-	w.text(slot{field: field + "input", action: name}, &a.Input)
+// action fills the templates of an action, whose fields have names that begin
+// with field; kind is empty if it stands alone.
+func (w *walk) action(field, kind string, a *Action) {
+	w.args(slot{field: field + "args", action: kind, open: true}, a.Args)
+	w.env(slot{field: field + "env", action: kind}, a.Env)
+	w.text(slot{field: field + "input", action: kind}, &a.Input)
 }
 
 // value is what stands for the inside of one placeholder.

@@ -21,6 +21,7 @@ const (
 	DefaultSignal   = "TERM"
 	DefaultGrace    = 10 * time.Second
 	DefaultAction   = 30 * time.Second // timeout of an action
+	DefaultHook     = 2 * time.Minute  // timeout of a hook
 	DefaultTransfer = time.Hour        // timeout of a backup or a restore
 )
 
@@ -36,6 +37,9 @@ func (p Plan) WithDefaults() Plan {
 	}
 	for i := range p.Processes {
 		fallback(&p.Processes[i].Dir, "{{.Release}}")
+	}
+	for i := range p.Hooks {
+		fallback(&p.Hooks[i].Run.Timeout, DefaultHook)
 	}
 	h := &p.Health
 	fallback(&h.Kind, HealthHTTP)
@@ -129,6 +133,10 @@ func (p Plan) clone() Plan {
 		p.Volumes[i].Dirs = slices.Clone(v.Dirs)
 	}
 	p.Service = p.Service.clone()
+	p.Hooks = slices.Clone(p.Hooks)
+	for i := range p.Hooks {
+		p.Hooks[i].Run = *p.Hooks[i].Run.clone()
+	}
 	p.Processes = slices.Clone(p.Processes)
 	for i, r := range p.Processes {
 		p.Processes[i].Args, p.Processes[i].Env = slices.Clone(r.Args), maps.Clone(r.Env)

@@ -58,6 +58,11 @@ func (c *Client) Post(ctx context.Context, path string, in, out any) error {
 
 // Do is [Client.Post] with any method.
 func (c *Client) Do(ctx context.Context, method, path string, in, out any) error {
+	return c.doWithin(ctx, cmp.Or(c.Timeout, 10*time.Second), method, path, in, out)
+}
+
+// doWithin is Do with another time for each replica.
+func (c *Client) doWithin(ctx context.Context, limit time.Duration, method, path string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -65,7 +70,7 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	if in == nil {
 		body = nil
 	}
-	return c.each(ctx, func(base string) error { return c.exchange(ctx, method, base, path, body, out) })
+	return c.each(ctx, func(base string) error { return c.exchange(ctx, limit, method, base, path, body, out) })
 }
 
 // each asks one replica after the other, until one answers.
@@ -107,8 +112,8 @@ func (c *Client) send(ctx context.Context, method, url string, body []byte, head
 	return cmp.Or(c.HTTP, http.DefaultClient).Do(req)
 }
 
-func (c *Client) exchange(ctx context.Context, method, base, path string, body []byte, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, 10*time.Second))
+func (c *Client) exchange(ctx context.Context, limit time.Duration, method, base, path string, body []byte, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	resp, err := c.send(ctx, method, base+path, body, nil)
 	if err != nil {

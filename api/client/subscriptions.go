@@ -4,9 +4,11 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/gostratos/stratos/artifact"
 	"github.com/gostratos/stratos/tenant"
+	"github.com/gostratos/stratos/topology"
 )
 
 // Webhook is where the host of a repository says that somebody has pushed.
@@ -54,6 +56,33 @@ func (c *Client) RemoveCredentials(ctx context.Context, t tenant.ID, alias strin
 // [*Error] of code 422.
 func (c *Client) Switch(ctx context.Context, t tenant.ID, alias, ref string) error {
 	return c.Do(ctx, http.MethodPut, subscriptionPath(t, alias)+"/ref", map[string]string{"ref": ref}, nil)
+}
+
+// Synchronised is what came of a look at a repository.
+type Synchronised struct {
+	Head    string           `json:"head,omitempty"`  // the commit that the ref names
+	Error   string           `json:"error,omitempty"` // why the repository cannot be read
+	Problem artifact.Problem `json:"problem,omitempty"`
+	Refused string           `json:"refused,omitempty"` // why the head is not served
+	Waits   string           `json:"waits,omitempty"`   // what it is waited for before it can be
+	Settled bool             `json:"settled"`           // all serve the head, or it was refused
+	Members []Serving        `json:"members"`
+}
+
+// Serving is which commit a member serves.
+type Serving struct {
+	Member   topology.MemberID `json:"member"`
+	State    topology.State    `json:"state"`
+	Revision string            `json:"revision,omitempty"` // empty: none yet
+}
+
+// Synchronise has the repository of a subscription looked at now, and waits, at
+// most for so long, until what is new there is served, or is known not to be.
+// That the time is over is no error: then Settled is false.
+func (c *Client) Synchronise(ctx context.Context, t tenant.ID, alias string, wait time.Duration) (s Synchronised, err error) {
+	path := subscriptionPath(t, alias) + "/synchronise?wait=" + url.QueryEscape(wait.String())
+	err = c.doWithin(ctx, wait+10*time.Second, http.MethodPost, path, nil, &s)
+	return s, err
 }
 
 // HostedRepository returns where to push to, and with which password. A

@@ -66,7 +66,7 @@ func (r *Runtime) act(a cartridge.Action, b *cartridge.Binding, in io.Reader, ou
 	require.NoError(r.t, err)
 	ctx, cancel := context.WithTimeout(r.t.Context(), a.Timeout)
 	defer cancel()
-	cmd := r.machine.command(r, cartridge.Process{Args: a.Args, Env: a.Env, Dir: r.Dir})
+	cmd := r.machine.command(r, cartridge.Process{Args: a.Args, Env: a.Env, Dir: r.Release})
 	var said strings.Builder
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, &said
 	if in == nil {

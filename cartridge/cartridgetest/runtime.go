@@ -2,6 +2,7 @@ package cartridgetest
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,6 +40,7 @@ func (m *machine) start(name string) *Runtime {
 	m.t.Helper()
 	r := m.launch(name)
 	r.healthy()
+	r.hooks(cartridge.InstanceActivated)
 	return r
 }
 
@@ -69,8 +71,26 @@ func (m *machine) launch(name string) *Runtime {
 		require.NoError(m.t, os.WriteFile(file, []byte(f.Content), os.FileMode(f.Mode)))
 		m.own(file)
 	}
+	r.hooks(cartridge.ArtifactsUpdated)
 	m.startAll(r)
 	return r
+}
+
+// hooks runs the plan's hooks of a moment.
+func (r *Runtime) hooks(moment cartridge.Moment) {
+	r.t.Helper()
+	for _, h := range r.plan.Hooks {
+		if h.On != moment {
+			continue
+		}
+		a := h.Run
+		a.Env = maps.Clone(a.Env)
+		if a.Env == nil {
+			a.Env = map[string]string{}
+		}
+		a.Env["STRATOS_HOOK"], a.Env["STRATOS_REVISION"] = string(moment), strings.Repeat("0", 40)
+		require.NoError(r.t, r.act(a, nil, nil, &r.log), "hook %s", moment)
+	}
 }
 
 // startAll starts the processes from a thread that lives as long as they do: a

@@ -23,7 +23,7 @@ func TestRepositoryCommands(t *testing.T) {
 		code, _, _ := do("token", "list")
 		return code == 0
 	}, wait, look, "%s", s.log)
-	for _, args := range [][]string{{"webhook", "show", "shop"}, {"webhook", "renew", "shop"}, {"repository", "show", "shop"}, {"repository", "renew", "shop"}, {"switch", "shop", "main"}} {
+	for _, args := range [][]string{{"webhook", "show", "shop"}, {"webhook", "renew", "shop"}, {"repository", "show", "shop"}, {"repository", "renew", "shop"}, {"switch", "shop", "main"}, {"synchronise", "shop"}} {
 		code, out, errs := do(args...)
 		require.Equal(t, 1, code, args)
 		require.Empty(t, out)

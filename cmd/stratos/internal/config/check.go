@@ -171,7 +171,7 @@ func (f *File) checkSubscriptions(p *problems) {
 		case !slices.Contains(f.Cartridges, s.Cartridge):
 			p.addf(field+".cartridge", "this platform has no cartridge %q: write one of %s", s.Cartridge, strings.Join(f.Cartridges, ", "))
 		}
-		if s.Repository.URL != "" { // else one is kept here, to be pushed to
+		if url := s.Repository.URL; url != "" && url != artifact.Hosted {
 			p.add(field+".repository.url", artifact.CheckURL(s.Repository.URL))
 		}
 		if _, ok := f.Policies[s.Policy]; !ok && s.Policy != "" {

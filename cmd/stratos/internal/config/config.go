@@ -131,8 +131,9 @@ type Subscription struct {
 // Repository says where code comes from.
 type Repository struct {
 	// URL is https, ssh, git or http, without credentials. Local folders are for
-	// Go programs: whoever names one reads what the platform reads. Default: a
-	// repository of the platform's own, to be pushed to.
+	// Go programs: whoever names one reads what the platform reads. "hosted:": a
+	// repository of the platform's own, to be pushed to. Default: that one, unless
+	// the cartridge needs none.
 	URL string `yaml:"url"`
 	Ref Text   `yaml:"ref"` // branch, tag or commit. Default: the remote's HEAD
 }
