@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -197,10 +196,10 @@ func TestWordPress(t *testing.T) {
 		return out
 	}
 	before := sums()
-	backup := b.finished("db", "")
+	backup := b.finished(b.Backup(b.ctx, tenant.Default, "db"))
 	_, err = statement(list.All[0], b.Config().ServicePorts.First, "DROP TABLE wp_posts; UPDATE wp_users SET user_pass = ''")
 	require.NoError(t, err)
-	b.finished("db", "/"+backup.ID+"/restore")
+	b.finished(b.Restore(b.ctx, tenant.Default, "db", backup.ID))
 	require.Equal(t, before, sums(), "equal checksums")
 	_, text = v.get(b.listen, written)
 	require.Contains(t, text, "Written by REST")
@@ -213,23 +212,12 @@ func picture(t *testing.T) io.Reader {
 	return &b
 }
 
-// finished asks for a backup of a service, or a restore, and waits for its end.
-func (b *bed) finished(alias, path string) (j tenant.Job) {
+// finished waits until a job for the service of db has ended well.
+func (b *bed) finished(id string, err error) tenant.Job {
 	b.t.Helper()
-	admin := adminOf(b.t, b.Config())
-	jobs := "/v1/tenants/default/subscriptions/" + alias + "/backups"
-	var asked struct{ ID string }
-	require.NoError(b.t, admin.Post(b.ctx, jobs+path, nil, &asked))
-	require.Eventually(b.t, func() bool {
-		var all []tenant.Job
-		require.NoError(b.t, admin.Do(b.ctx, http.MethodGet, jobs, nil, &all))
-		for _, one := range all {
-			if one.ID == asked.ID {
-				j = one
-			}
-		}
-		return j.State == tenant.JobDone || j.State == tenant.JobFailed
-	}, patience, 10*time.Millisecond, "%s", path)
+	require.NoError(b.t, err)
+	j, err := adminOf(b.t, b.Config()).AwaitJob(b.ctx, tenant.Default, "db", id)
+	require.NoError(b.t, err)
 	require.Equal(b.t, tenant.JobDone, j.State, j.Error)
 	return j
 }

@@ -66,7 +66,7 @@ func newRoot() *cobra.Command {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see \"%s --help\"", err, c.CommandPath())
 	})
-	c.AddCommand(newServe(), newBalancer(), newToken(), newCartridge(), newCredentials(), newRepository(), newWebhook(), newSwitch(), newSynchronise(), newLogs(), newHolds(), newStore(), newDoctor(), newVersion())
+	c.AddCommand(newServe(), newBalancer(), newToken(), newCartridge(), newCredentials(), newRepository(), newWebhook(), newConnect(), newDisconnect(), newService(), newSwitch(), newSynchronise(), newLogs(), newHolds(), newStore(), newDoctor(), newVersion())
 	return c
 }
 
