@@ -298,7 +298,7 @@ func (r *run) keep(ctx context.Context, k Key, rec store.Record[HostedRepository
 	}
 	now, err := store.Read[HostedRepository](ctx, r.Store, rec.Key)
 	if err != nil {
-		return err
+		return errors.Join(unknown, err)
 	}
 	if !bytes.Equal(now.Value.fingerprint(), rec.Value.fingerprint()) {
 		return unknown

@@ -127,6 +127,9 @@ func (c *Coordinator) Receive(ctx context.Context, k Key, in io.Reader, out io.W
 	case wish.URL != Hosted:
 		return fmt.Errorf("%w: no repository is kept here for %s", ErrNoRepository, k)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(r.ctx, cancel)() // another one leads then
 	body := bufio.NewReader(in)
 	req := packp.NewReferenceUpdateRequest()
 	if first, err := body.Peek(4); err == nil && string(first) == "0000" {
@@ -135,7 +138,7 @@ func (c *Coordinator) Receive(ctx context.Context, k Key, in io.Reader, out io.W
 	if err := req.Decode(io.LimitReader(body, maxCommandLen)); err != nil {
 		return fmt.Errorf("%w: %w", ErrPush, err)
 	}
-	x := &receiving{run: r, key: k, wish: wish, body: body, req: req}
+	x := &receiving{run: r, key: k, body: body, req: req}
 	x.answer = answerTo(req, out)
 	stop := x.answer.keepAlive()
 	err := x.receive(ctx)
@@ -153,7 +156,6 @@ var ErrPush = errors.New("that is not a push of git")
 type receiving struct {
 	*run
 	key    Key
-	wish   Wish
 	body   *bufio.Reader
 	req    *packp.ReferenceUpdateRequest
 	answer *pushAnswer
@@ -165,7 +167,11 @@ type receiving struct {
 // explain keeps from the pusher what is none of his business.
 func (x *receiving) explain(ctx context.Context, err error) error {
 	var refused *gitError
+	var unknown *store.UnknownError
 	switch {
+	case errors.As(err, &unknown):
+		x.log().Error("whether a push was recorded is not known", "key", x.key, "error", err)
+		return errors.New("it is not known whether it was taken: git fetch tells")
 	case err == nil, errors.Is(err, ErrRelease), errors.Is(err, archive.ErrRefused), errors.As(err, &refused):
 		return err
 	case ctx.Err() == nil:
@@ -183,12 +189,15 @@ func (x *receiving) receive(ctx context.Context) (err error) {
 	if x.rec, err = x.hosted(ctx, x.key); err != nil {
 		return err
 	}
-	x.setPush(x.key, &push{})
-	defer x.setPush(x.key, nil)
 	path := x.mirror(x.key)
+	if err := unsynced(path); err != nil { // what somebody left who was killed goes now
+		return err
+	}
 	if err := x.withCache(ctx, x.key, x.rec.Value, func(string) error { return nil }); err != nil {
 		return err
 	}
+	x.setPush(x.key, &push{})
+	defer x.setPush(x.key, nil)
 	kept := false
 	defer func() {
 		if kept {
@@ -238,9 +247,6 @@ func (x *receiving) index(ctx context.Context, path string) error {
 	if _, err := x.body.Peek(1); err == io.EOF {
 		return nil // nothing new: a branch is deleted, or set to what is there
 	} else if err != nil {
-		return err
-	}
-	if err := unsynced(path); err != nil { // whoever is killed from here on, leaves something
 		return err
 	}
 	checked := checkPack(x.body)
@@ -348,7 +354,9 @@ func (h *HostedRepository) setHead(commands []*packp.Command) {
 // release has the pushed revision served, if what the subscription follows
 // moves with this push.
 func (x *receiving) release(ctx context.Context, path string) error {
-	ref := x.wish.Ref
+	x.mu.Lock()
+	ref := x.wishes[x.key].Ref
+	x.mu.Unlock()
 	if isHash(ref) {
 		return nil // it stays at a commit
 	}
@@ -391,10 +399,11 @@ func (x *receiving) release(ctx context.Context, path string) error {
 	case x.Admit == nil:
 		return nil
 	}
-	if err := x.Admit(ctx, x.key, commit.String(), x.answer); err != nil {
-		return &refusedError{err}
+	err = x.Admit(ctx, x.key, commit.String(), x.answer)
+	if err == nil || ctx.Err() != nil {
+		return errors.Join(err, ctx.Err())
 	}
-	return nil
+	return &refusedError{err}
 }
 
 // followed is the full name of what a wish follows.

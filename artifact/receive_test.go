@@ -256,6 +256,45 @@ func TestPushNeedsALeader(t *testing.T) {
 	require.ErrorIs(t, err, artifact.ErrNoRepository)
 }
 
+// TestPushEndsWithTheLeadership: who does not lead any more decides nothing, and
+// says so; what was left by one that was killed is nobody's.
+func TestPushEndsWithTheLeadership(t *testing.T) {
+	b, repo := newBench(t), artifacttest.NewRepo(t)
+	tried := make(chan struct{})
+	b.Admit = func(ctx context.Context, _ artifact.Key, _ string, _ io.Writer) error {
+		close(tried)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	b.record()
+	b.Set(map[artifact.Key]artifact.Wish{shop: {URL: artifact.Hosted}})
+	stop := b.start("a")
+	require.Equal(t, artifact.RepoEmpty, b.sync().Problem)
+	repo.Write("f", "1", 0o644)
+	one := repo.Commit("one")
+	body := pushOf(packedObjects(t, repo, all(repo, one)...), none+" "+one+" refs/heads/main")
+	done := make(chan string, 1)
+	go func() {
+		answer, err := b.push(body)
+		done <- fmt.Sprint(answer, err)
+	}()
+	<-tried
+	stop()
+	require.Contains(t, <-done, "nothing has changed")
+	require.Empty(t, b.hosted().Refs)
+
+	stray := filepath.Join(b.Dir, "mirrors", shop.Tenant, shop.Alias+".git", "objects", "pack", "pack-"+one+".pack")
+	require.NoError(t, os.WriteFile(stray, []byte("of a push that was killed"), 0o600))
+	b.Admit = nil
+	b.start("b")
+	b.sync()
+	answer, err := b.push(body)
+	require.NoError(t, err)
+	require.Contains(t, answer, "ok refs/heads/main")
+	require.NoFileExists(t, stray)
+	require.Len(t, b.hosted().Packs, 1)
+}
+
 // TestDamagedHostedCache: it is made again from the blobs.
 func TestDamagedHostedCache(t *testing.T) {
 	b, repo := newBench(t), artifacttest.NewRepo(t)

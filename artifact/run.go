@@ -18,6 +18,7 @@ const fetches = 8
 // run is what one Run has of its own.
 type run struct {
 	*Coordinator
+	ctx   context.Context // ends with it, for what others ask of it
 	guard store.Cond
 	group *errgroup.Group
 
@@ -45,6 +46,7 @@ func (c *Coordinator) Run(ctx context.Context, lead *store.Leadership) error {
 	group, gctx := errgroup.WithContext(ctx)
 	r := &run{
 		Coordinator: c,
+		ctx:         gctx,
 		guard:       lead.Guard(),
 		group:       group,
 		fetching:    make(chan struct{}, fetches),

@@ -87,6 +87,7 @@ func (b *Box) Run(ctx context.Context, args []string, env func(Folders) []string
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	var why error
+	over := ctx.Done()
 	for {
 		select {
 		case err := <-exited:
@@ -97,8 +98,8 @@ func (b *Box) Run(ctx context.Context, args []string, env func(Folders) []string
 				return why
 			}
 			return err
-		case <-ctx.Done():
-			if why == nil {
+		case <-over:
+			if over = nil; why == nil {
 				why = ctx.Err()
 			}
 			w.kill()
