@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -161,17 +162,22 @@ func count(members map[topology.State][]topology.Member) (n int) {
 // none was started twice.
 func (c *control) exactlyOneEach(active []topology.Member) {
 	c.t.Helper()
-	agents := map[string]int{}
-	for pid, folder := range processesOf(c.t, c.args.Dir) {
-		if sessionLeader(pid) {
-			agents[filepath.Base(folder)]++
-		}
-	}
 	want := map[string]int{}
 	for _, m := range active {
 		want[string(m.Instance)] = 1
 	}
-	require.Equal(c.t, want, agents, "agents by instance")
+	// The control plane that took over may have started an agent where the killed
+	// one just had: it finds the folder locked, and ends.
+	var agents map[string]int
+	require.Eventually(c.t, func() bool {
+		agents = map[string]int{}
+		for pid, folder := range processesOf(c.t, c.args.Dir) {
+			if sessionLeader(pid) {
+				agents[filepath.Base(folder)]++
+			}
+		}
+		return maps.Equal(want, agents)
+	}, patience, 10*time.Millisecond, "agents by instance: want %v, there are %v", want, &agents)
 	folders, err := os.ReadDir(filepath.Join(c.args.Dir, "accounts", "here", "instances"))
 	require.NoError(c.t, err)
 	names := map[string]int{}

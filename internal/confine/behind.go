@@ -21,9 +21,9 @@ import (
 const cpuGroups = "/sys/fs/cgroup/cpu"
 
 // groupName is the control group of all that gives way.
-const groupName = "stratos-behind"
+const groupName = "stratos-builds"
 
-// startBehind starts cmd so that it gets what others leave of the processors
+// startBehind starts cmd so that it gets little of what others want of the processors
 // and the disk. That is a property of the thread that starts it, which is
 // thrown away at the end; it is kept until then, because the program ends with it.
 func startBehind(cmd *exec.Cmd, a Abilities, started chan<- error, ended <-chan struct{}) {
@@ -61,14 +61,17 @@ func enterGroup(dir string) error {
 	return errors.New("the control group vanishes again and again")
 }
 
-// makeGroup makes a group whose processes run when no others want to. Without
-// it, who begins a session of his own would have as much as everybody else
-// (sched(7), the autogroup feature).
+// share is what the group gets of the processors beside another one that wants
+// all of them, in 1024ths: little, but builds end on a busy machine, too.
+const share = 51
+
+// makeGroup makes a group of little weight. Without it, who begins a session of
+// his own would have as much as everybody else (sched(7), the autogroup feature).
 func makeGroup(dir string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "cpu.idle"), []byte("1"), 0)
+	return os.WriteFile(filepath.Join(dir, "cpu.shares"), []byte(strconv.Itoa(share)), 0)
 }
 
 // joinGroup moves this thread into a group.

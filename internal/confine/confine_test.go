@@ -43,7 +43,7 @@ func environment(f confine.Folders) []string {
 
 func run(t *testing.T, box *confine.Box, script string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // it gets little while other tests run
 	defer cancel()
 	var out bytes.Buffer
 	err := box.Run(ctx, []string{"sh", "-c", script}, environment, &out)
@@ -127,13 +127,13 @@ func TestLimits(t *testing.T) {
 		script string
 		want   string
 	}{
-		"processor":        {confine.Limits{CPU: time.Second}, "while :; do :; done", "more than 1s of processor time"},
-		"processors":       {confine.Limits{CPU: time.Second}, "for i in 1 2 3; do (while :; do :; done) & done; wait", "more than 1s of processor time"},
+		"processor":        {confine.Limits{CPU: 200 * time.Millisecond}, "while :; do :; done", "more than 200ms of processor time"},
+		"processors":       {confine.Limits{CPU: 200 * time.Millisecond}, "for i in 1 2 3; do (while :; do :; done) & done; wait", "more than 200ms of processor time"},
 		"memory":           {confine.Limits{Memory: 100 << 20}, "tail /dev/zero", "more than 100 MiB of memory"},
 		"disk, one file":   {confine.Limits{Disk: 50 << 20}, "dd if=/dev/zero of=f bs=1M count=40 2>&1; dd if=/dev/zero of=$HOME/f bs=1M count=40 2>&1; sleep 100", "it wrote more than 50 MiB"},
 		"disk, many files": {confine.Limits{Disk: 5 << 20}, "i=0; while :; do i=$((i+1)); echo x > $TMPDIR/$i; done", "it wrote more than 5 MiB"},
 		"processes":        {confine.Limits{Processes: 50}, "f() { f | f & }; f; sleep 100", "more than 50 processes"},
-		"who runs away":    {confine.Limits{CPU: time.Second}, "setsid -f sh -c 'while :; do :; done'; sleep 100", "more than 1s of processor time"},
+		"who runs away":    {confine.Limits{CPU: 200 * time.Millisecond}, "setsid -f sh -c 'while :; do :; done'; sleep 100", "more than 200ms of processor time"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			box, _ := newBox(t)
@@ -149,7 +149,7 @@ func TestLimits(t *testing.T) {
 // TestWithoutBubblewrap: the limits hold, and it ends as a whole.
 func TestWithoutBubblewrap(t *testing.T) {
 	box, _ := newBox(t)
-	box.Abilities, box.Limits = confine.Abilities{}, confine.Limits{CPU: time.Second}
+	box.Abilities, box.Limits = confine.Abilities{}, confine.Limits{CPU: 200 * time.Millisecond}
 	out, err := run(t, box, "pwd; echo $HOME $TMPDIR")
 	require.NoError(t, err)
 	require.Equal(t, box.Work+"\n"+box.Cache+" "+box.Tmp+"\n", out)
@@ -214,7 +214,7 @@ func TestNoSuchProgram(t *testing.T) {
 	require.Contains(t, out.String(), "no-such-program: not found")
 }
 
-// TestItGivesWay: it runs only when nobody else wants the processor.
+// TestItGivesWay: whoever else wakes up goes before it.
 func TestItGivesWay(t *testing.T) {
 	box, _ := newBox(t)
 	out, err := run(t, box, "cat /proc/self/sched | grep '^policy'; ionice -p $$")
@@ -230,7 +230,7 @@ func TestControlGroup(t *testing.T) {
 	if box.Abilities.Group != "" {
 		out, err := run(t, box, "setsid cat /proc/self/cgroup")
 		require.NoError(t, err)
-		require.Regexp(t, "cpu.*:/stratos-behind\n", out)
+		require.Regexp(t, "cpu.*:/stratos-builds\n", out)
 		// It is gone, or another program's by now.
 		tasks, err := os.ReadFile(filepath.Join(box.Abilities.Group, "tasks"))
 		if !errors.Is(err, fs.ErrNotExist) {

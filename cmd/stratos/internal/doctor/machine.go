@@ -47,7 +47,7 @@ func isolation(uid int) Finding {
 
 // builds says what keeps the builds of tenants apart from the rest.
 func builds(a confine.Abilities) Finding {
-	behind := "in a control group that runs when nobody else wants to"
+	behind := "in a control group of little weight"
 	if a.Group == "" {
 		behind = "at the lowest priority (" + a.WhyGroup + ")"
 	}
