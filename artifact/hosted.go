@@ -92,12 +92,8 @@ func (h hosted) Fetch(ctx context.Context, revision, dir string) error {
 // use calls do with the repository, as it is recorded, while nobody changes
 // what is on the disk. A damaged cache is made again.
 func (h hosted) use(ctx context.Context, do func(HostedRepository, *local) error) error {
-	rec, err := h.hosted(ctx, h.key)
-	if err != nil {
-		return err
-	}
 	try := func() error {
-		return h.withCache(ctx, h.key, rec.Value, func(path string) error {
+		return h.withCache(ctx, h.key, func(path string, rec store.Record[HostedRepository]) error {
 			l, err := openBare(path)
 			if err != nil {
 				return err
@@ -105,7 +101,7 @@ func (h hosted) use(ctx context.Context, do func(HostedRepository, *local) error
 			return do(rec.Value, l)
 		})
 	}
-	err = try()
+	err := try()
 	var damaged *damagedError
 	if !errors.As(err, &damaged) || ctx.Err() != nil || h.pushing(h.key) != nil {
 		return err // what is pushed just now is nowhere else
@@ -236,13 +232,14 @@ func (r *run) tidy(ctx context.Context, k Key) error {
 	default:
 		return nil // somebody pushes: after that
 	}
-	rec, err := r.hosted(ctx, k)
-	if err != nil || len(rec.Value.Packs) <= maxHostedPacks {
-		return err
-	}
 	began := time.Now()
-	var pack HostedPack
-	err = r.withCache(ctx, k, rec.Value, func(path string) error {
+	var rec store.Record[HostedRepository]
+	var pack string
+	err := r.withCache(ctx, k, func(path string, now store.Record[HostedRepository]) error {
+		rec = now
+		if len(rec.Value.Packs) <= maxHostedPacks {
+			return nil
+		}
 		if err := unsynced(path); err != nil {
 			return err
 		}
@@ -256,15 +253,15 @@ func (r *run) tidy(ctx context.Context, k Key) error {
 		if len(names) != 1 {
 			return fmt.Errorf("git repack left %d packs", len(names))
 		}
-		pack.Name = names[0]
+		pack = names[0]
 		return nil
 	})
-	if err != nil {
+	if err != nil || pack == "" {
 		return err
 	}
 	before := len(rec.Value.Packs)
 	rec.Value.Packs = nil
-	if err := r.keep(ctx, k, rec, []string{pack.Name}); err != nil {
+	if err := r.keep(ctx, k, rec, []string{pack}); err != nil {
 		return err
 	}
 	r.wakeSweep()

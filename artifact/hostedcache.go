@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gostratos/stratos/store"
 )
 
 // ErrNoGit: a repository is to be kept here, and there is no git program.
@@ -38,19 +40,25 @@ func (h HostedRepository) fingerprint() []byte {
 	return []byte(hex.EncodeToString(sum[:]))
 }
 
-// withCache calls use with the folder of a bare repository that holds what is
-// recorded, while nobody else changes what is in it.
-func (c *Coordinator) withCache(ctx context.Context, k Key, want HostedRepository, use func(path string) error) (err error) {
+// withCache calls use with the record of a hosted repository and the folder of
+// a bare repository that holds what is recorded, while nobody else changes what
+// is in it. A push begins in such a call.
+func (c *Coordinator) withCache(ctx context.Context, k Key, use func(path string, rec store.Record[HostedRepository]) error) (err error) {
 	path := c.mirror(k)
 	lock, err := lockMirror(ctx, path)
 	if err != nil {
 		return &internalError{err}
 	}
 	defer func() { err = errors.Join(err, lock.unlock()) }()
-	if err := c.syncCache(ctx, path, want, c.pushing(k) != nil); err != nil {
+	pushing := c.pushing(k) != nil // asked before the record is read: it holds every push that has ended
+	rec, err := c.hosted(ctx, k)
+	if err != nil {
+		return err
+	}
+	if err := c.syncCache(ctx, path, rec.Value, pushing); err != nil {
 		return &internalError{err}
 	}
-	return use(path)
+	return use(path, rec)
 }
 
 func (c *Coordinator) dropCache(ctx context.Context, k Key) (err error) {

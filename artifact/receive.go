@@ -50,12 +50,12 @@ var ErrNotLeading = errors.New("this control plane does not lead just now")
 // form of git's smart HTTP. version is what the client asks for with
 // Git-Protocol, or empty.
 func (c *Coordinator) Advertise(ctx context.Context, k Key, service, version string, out io.Writer) error {
+	if service == UploadPack {
+		return c.uploadPack(ctx, k, version, nil, out, "--http-backend-info-refs")
+	}
 	rec, err := c.hosted(ctx, k)
 	if err != nil {
 		return err
-	}
-	if service == UploadPack {
-		return c.uploadPack(ctx, k, rec.Value, version, nil, out, "--http-backend-info-refs")
 	}
 	if _, err := exec.LookPath("git"); err != nil {
 		return fmt.Errorf("%w: %w", ErrNoGit, err)
@@ -76,17 +76,13 @@ func (c *Coordinator) Advertise(ctx context.Context, k Key, service, version str
 
 // Upload answers a fetch from a hosted repository; in is the body of the request.
 func (c *Coordinator) Upload(ctx context.Context, k Key, version string, in io.Reader, out io.Writer) error {
-	rec, err := c.hosted(ctx, k)
-	if err != nil {
-		return err
-	}
-	return c.uploadPack(ctx, k, rec.Value, version, in, out)
+	return c.uploadPack(ctx, k, version, in, out)
 }
 
 // uploadPack runs git upload-pack. It reads only what is there when it starts
 // and what nobody removes but tidy, which git is made for.
-func (c *Coordinator) uploadPack(ctx context.Context, k Key, repo HostedRepository, version string, in io.Reader, out io.Writer, args ...string) error {
-	err := c.withCache(ctx, k, repo, func(string) error { return nil })
+func (c *Coordinator) uploadPack(ctx context.Context, k Key, version string, in io.Reader, out io.Writer, args ...string) error {
+	err := c.withCache(ctx, k, func(string, store.Record[HostedRepository]) error { return nil })
 	if err != nil {
 		return err
 	}
@@ -186,17 +182,18 @@ func (x *receiving) receive(ctx context.Context) (err error) {
 		return err
 	}
 	defer leave()
-	if x.rec, err = x.hosted(ctx, x.key); err != nil {
-		return err
-	}
 	path := x.mirror(x.key)
 	if err := unsynced(path); err != nil { // what somebody left who was killed goes now
 		return err
 	}
-	if err := x.withCache(ctx, x.key, x.rec.Value, func(string) error { return nil }); err != nil {
+	err = x.withCache(ctx, x.key, func(_ string, rec store.Record[HostedRepository]) error {
+		x.rec = rec
+		x.setPush(x.key, &push{})
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	x.setPush(x.key, &push{})
 	defer x.setPush(x.key, nil)
 	kept := false
 	defer func() {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -303,12 +304,16 @@ func TestDamagedHostedCache(t *testing.T) {
 	one := repo.Commit("one")
 	_, err := b.push(pushOf(packedObjects(t, repo, all(repo, one)...), none+" "+one+" refs/heads/side"))
 	require.NoError(t, err)
-	packs := filepath.Join(b.Dir, "mirrors", shop.Tenant, shop.Alias+".git", "objects", "pack")
+	mirror := filepath.Join(b.Dir, "mirrors", shop.Tenant, shop.Alias+".git")
+	lock, err := os.OpenFile(mirror+".lock", os.O_RDWR, 0) // the look that follows a push would mend it between two files
+	require.NoError(t, err)
+	require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
 	for _, name := range b.packs() {
-		path := filepath.Join(packs, name)
+		path := filepath.Join(mirror, "objects", "pack", name)
 		require.NoError(t, os.Chmod(path, 0o600))
 		require.NoError(t, os.WriteFile(path, []byte("damaged"), 0o600))
 	}
+	require.NoError(t, lock.Close())
 	b.Set(map[artifact.Key]artifact.Wish{shop: {URL: artifact.Hosted, Ref: "side"}})
 	require.Equal(t, one, b.sync().Head)
 	require.Equal(t, artifact.Built, b.release(one).State)
