@@ -24,11 +24,11 @@ func newProxy(origin string, share float64, seed uint64, hideSyncs bool) *proxy 
 	return &proxy{origin: origin, share: share, hideSyncs: hideSyncs, random: rand.New(rand.NewPCG(seed, 2))}
 }
 
-// honest ends the lies.
-func (p *proxy) honest() {
+// lie begins the lies, or ends them.
+func (p *proxy) lie(lies bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.truthful = !p.hideSyncs
+	p.truthful = !lies
 }
 
 func (p *proxy) counts() (frames, mangled int) {
@@ -50,11 +50,11 @@ const (
 func (p *proxy) fate(line []byte) fate {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.hideSyncs && bytes.HasPrefix(line, []byte(`{"t":"sync"`)) {
-		return dropped
-	}
 	if p.truthful {
 		return passed
+	}
+	if p.hideSyncs && bytes.HasPrefix(line, []byte(`{"t":"sync"`)) {
+		return dropped
 	}
 	p.frames++
 	if p.random.Float64() >= p.share {

@@ -35,8 +35,8 @@ type Options struct {
 	Mangle    float64       // share of frames that are dropped, doubled or reordered; default 0.3
 	Sync      time.Duration // default 1 s
 	Deadline  time.Duration // to converge after the last change; default 60 times Sync
-	// HideSyncs keeps the digests from the consumers, and the proxy never becomes
-	// honest: the control, which must fail.
+	// HideSyncs has the proxy be honest until the last change, and then, for ever,
+	// keep the digests from the consumers too: the control, which must fail.
 	HideSyncs bool
 }
 
@@ -117,7 +117,13 @@ func (b *bed) start(ctx context.Context, g *errgroup.Group) error {
 func (b *bed) run(ctx context.Context) (Result, error) {
 	random := rand.New(rand.NewPCG(b.Seed, 1))
 	var last store.Revision
+	b.proxy.lie(!b.HideSyncs)
 	for i := range b.Changes {
+		if b.HideSyncs && i == b.Changes-1 {
+			if err := b.loseLast(ctx, last); err != nil {
+				return Result{}, err
+			}
+		}
 		rev, err := b.change(ctx, random, i)
 		if err != nil {
 			return Result{}, err
@@ -130,19 +136,15 @@ func (b *bed) run(ctx context.Context) (Result, error) {
 		}
 	}
 	began := time.Now()
-	b.proxy.honest()
+	b.proxy.lie(b.HideSyncs)
 	r := Result{Changes: b.Changes, Consumers: b.Consumers}
 	r.Frames, r.Mangled = b.proxy.counts()
 	ctx, cancel := context.WithTimeout(ctx, b.Deadline)
 	defer cancel()
-	want, err := b.mirror.Next(ctx, last-1)
-	if err != nil {
+	if err := b.converge(ctx, last); err != nil {
 		return r, err
 	}
-	for i, c := range b.clients {
-		if err := converge(ctx, c, want); err != nil {
-			return r, fmt.Errorf("seed %d: consumer %d of scope %s: %w", b.Seed, i, c.Scope, err)
-		}
+	for _, c := range b.clients {
 		stats := c.Stats()
 		r.Mismatches += stats.Mismatches
 		r.Lost += stats.Lost
@@ -150,6 +152,18 @@ func (b *bed) run(ctx context.Context) (Result, error) {
 	}
 	r.Longest = time.Since(began)
 	return r, nil
+}
+
+// loseLast has the proxy lie about the next change alone, to consumers that
+// have all before it: they cannot learn of it from a gap.
+func (b *bed) loseLast(ctx context.Context, last store.Revision) error {
+	ctx, cancel := context.WithTimeout(ctx, b.Deadline)
+	defer cancel()
+	if err := b.converge(ctx, last); err != nil {
+		return fmt.Errorf("before anything was lost: %w", err)
+	}
+	b.proxy.lie(true)
+	return nil
 }
 
 // change commits one random transaction.
@@ -169,10 +183,24 @@ func (b *bed) change(ctx context.Context, random *rand.Rand, i int) (store.Revis
 	if err != nil {
 		return 0, err
 	}
-	if random.IntN(4) == 0 {
+	if random.IntN(4) == 0 && i < b.Changes-1 { // the last one always says something
 		op = store.Op{Key: key, Delete: true}
 	}
 	return b.store.Commit(ctx, store.Txn{Then: []store.Op{op}})
+}
+
+// converge waits until every consumer has what the control plane has.
+func (b *bed) converge(ctx context.Context, last store.Revision) error {
+	want, err := b.mirror.Next(ctx, last-1)
+	if err != nil {
+		return err
+	}
+	for i, c := range b.clients {
+		if err := converge(ctx, c, want); err != nil {
+			return fmt.Errorf("seed %d: consumer %d of scope %s: %w", b.Seed, i, c.Scope, err)
+		}
+	}
+	return nil
 }
 
 // converge waits until a consumer has the records of its scope.
